@@ -1,0 +1,1 @@
+"""earnbook.jobs: the command line. One command per module; options in, one call, one report out."""

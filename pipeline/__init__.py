@@ -1,0 +1,1 @@
+"""earnbook.pipeline: the shell around rules and ledger. Sources, intake, order, prefetch, execute, commit, reports."""

@@ -1,0 +1,175 @@
+"""The physical tables of a book: what a batch writes, column by column.
+
+`execute` produces one Arrow table per name in `BATCH_TABLES`; `commit` seals and inserts them; the views of the book
+turn them into the logical rows of §18. Numbers are dense integers from 1 (§2.3), 0 stands for "none"; times are int64
+microseconds since 1970; amounts are int64 minor units. Text, UUIDs and causes follow from these columns, so they are
+not stored: time, program, rule, version and action index of an entry follow from its record and its `action`.
+
+Account codes and enumerations: `earnbook.ledger.schema`. Of a movement, `debit` is the account that gives (negative
+posting), `credit` the account that receives (positive posting).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+_I8, _I16, _I32, _I64, _U64, _TEXT = pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint64(), pa.string()
+
+
+def _schema(**columns: pa.DataType | tuple[pa.DataType]) -> pa.Schema:
+    """A schema; a column given as a one-tuple is nullable."""
+    fields = []
+    for name, kind in columns.items():
+        nullable = isinstance(kind, tuple)
+        fields.append(pa.field(name, kind[0] if nullable else kind, nullable=nullable))
+    return pa.schema(fields)
+
+
+BATCH_TABLES: dict[str, pa.Schema] = {
+    "movements": _schema(
+        entry_seq=_I64,
+        log_seq=_I64,  # the record that caused it; 0: due work (see due_entries)
+        entry_type=_I8,  # EntryType
+        action=_I32,  # number in `actions`; 0 for operations and due work
+        debit=_I64,
+        credit=_I64,
+        asset=_I32,
+        amount=_I64,
+        lot_seq=_I64,  # the lot it creates or takes from; 0 where there is none
+    ),
+    "due_entries": _schema(entry_seq=_I64, created_at=_I64, program=_I32, lot_seq=_I64),
+    "lots": _schema(
+        lot_seq=_I64,
+        entry_seq=_I64,  # the creating entry
+        holder=_I64,
+        asset=_I32,
+        program=_I32,
+        source=_I64,  # account code of the source: issuance or a wallet
+        root=_I64,  # lot_seq of the root lot; its own where it is not split off
+        amount=_I64,
+        created_at=_I64,
+        expires_at=(_I64,),
+        matures_at=(_I64,),  # null also where it lay in the past: the lot was available at once
+        reference=(_TEXT,),
+    ),
+    # Only the moves that do not follow from movements: repayments of overdraft; later holds, splits and restores.
+    "lot_moves": _schema(
+        entry_seq=_I64,
+        index=_I32,
+        lot_seq=_I64,
+        kind=_I8,
+        status_before=_I8,  # LotStatus, 0: none
+        remaining_before=_I64,
+        status_after=_I8,
+        remaining_after=_I64,
+        hold_reference=(_TEXT,),
+        repaid=_I64,
+    ),
+    "events": _schema(
+        log_seq=_I64,
+        program=_I32,
+        key_hash=_U64,  # of the idempotency key, `ledger.pool.hash_texts`
+        idempotency_key=_TEXT,
+        holder=_I64,  # resolved participant, 0: none
+        recipient=_I64,  # resolved recipient, 0: none
+        given=_I8,  # bits: 1 external_id, 2 participant_id, 4 recipient_external_id, 8 recipient_id
+        given_participant=(_TEXT,),  # as given, only where it is not the holder's external_id
+        given_recipient=(_TEXT,),
+        event_timestamp=_I64,
+        late=pa.bool_(),
+        source=_I32,  # number in `sources`
+        source_row=_I64,
+        event_data=_TEXT,  # JSON as read, or made from typed columns
+        processed_at=_I64,
+        outcome=_I16,  # Outcome; 0 means COMPLETED
+        action=_I32,  # the failing action, 0: none
+        pattern=_I32,  # number in `evaluation_patterns`: what each rule did; 0: no rule was looked at
+    ),
+    "operations": _schema(
+        log_seq=_I64,
+        type=_I8,  # OperationType
+        program=_I32,  # 0: organization
+        key_hash=_U64,
+        idempotency_key=_TEXT,
+        effective_at=_I64,
+        fields=_TEXT,  # canonical JSON
+        late=pa.bool_(),
+        source=_I32,
+        source_row=_I64,
+        processed_at=_I64,
+        outcome=_I16,  # Outcome; 0 and 1 mean COMPLETED
+    ),
+    "changes": _schema(
+        change_seq=_I64,
+        log_seq=_I64,
+        action=_I32,
+        entity=_I64,  # holder number, or minus a program's number
+        state_type=_I8,  # StateType
+        key=_I32,  # number in `names`; for ENROLLMENT the program's number
+        operation=_I8,  # ChangeOperation
+        value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
+        value=_I64,  # low word; Status for ENROLLMENT
+        value_high=_I64,
+        value_scale=_I8,
+        text=(_TEXT,),
+    ),
+    "holders": _schema(
+        number=_I64,
+        kind=_I8,  # EntityType PARTICIPANT or GROUP
+        external_id=_TEXT,
+        given_id=(_TEXT,),  # UUID text where it was given; null: UUIDv5 of §2.3
+        log_seq=_I64,  # the record that created it
+    ),
+    "rejects": _schema(
+        batch=_I64,
+        n=_I64,
+        source=_I32,
+        source_row=_I64,
+        reason=_I16,  # position in §3.5
+        field=(_TEXT,),
+        message=_TEXT,
+        original_log_seq=(_I64,),
+        raw=_TEXT,
+    ),
+    "balance_snapshots": _schema(batch=_I64, account=_I64, asset=_I32, amount=_I64),
+    "system_snapshots": _schema(batch=_I64, account=_I64, asset=_I32, amount=pa.decimal128(38, 0)),
+    # One row per pattern and rule with an evaluation row (§10.3), written when the pattern first occurs.
+    "evaluation_patterns": _schema(
+        pattern=_I32,
+        program=_I32,
+        rule=_I32,
+        rule_version=_I32,
+        rule_order=_I32,
+        status=_I8,  # 1 SUCCESS 2 FAILED 3 SKIPPED 4 SKIPPED_ERROR 5 SKIPPED_TIMEOUT (A.2)
+        reason=_I8,  # 0 none 1 OUTSIDE_TIME_WINDOW 2 BUDGET_EXCEEDED 3 STOPPED_BY_RULE
+        stopped_by=_I32,  # rule number, 0: none
+    ),
+}
+"""Append-only tables of one batch, in no particular order; every one may be empty."""
+
+STATE_TABLES: dict[str, pa.Schema] = {
+    "balances": _schema(account=_I64, asset=_I32, amount=_I64, last_entry_seq=_I64),
+    "system_balances": _schema(account=_I64, asset=_I32, amount=pa.decimal128(38, 0), last_entry_seq=_I64),
+    "overdrafts": _schema(holder=_I64, asset=_I32, amount=_I64),
+    "counters": _schema(
+        entity=_I64, key=_I32, low=_I64, high=_I64, scale=_I8, reset_at=(_I64,), reset_after=(_I64,)
+    ),
+    "tags": _schema(entity=_I64, key=_I32),
+    "attributes": _schema(entity=_I64, key=_I32, kind=_I8, value=_I64, scale=_I8, text=(_TEXT,)),
+    "enrollments": _schema(holder=_I64, program=_I32, status=_I8),
+    "open_lots": _schema(
+        lot_seq=_I64,
+        holder=_I64,
+        asset=_I32,
+        program=_I32,
+        source=_I64,
+        root=_I64,
+        status=_I8,  # LotStatus DEFERRED, AVAILABLE or HELD
+        remaining=_I64,
+        created_at=_I64,
+        expires_at=(_I64,),
+        matures_at=(_I64,),
+        reference=(_TEXT,),
+    ),
+}
+"""The checkpoint of state (a fold of the batch tables), current up to the batch in `meta.state_batch`."""

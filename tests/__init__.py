@@ -1,0 +1,1 @@
+"""The tests of earnbook: one folder per package, and what spans them."""

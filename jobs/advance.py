@@ -1,0 +1,43 @@
+"""`earnbook advance`: due work without records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from earnbook.jobs.options import TIME, Output, book_option, lock_wait_option, output_options
+from earnbook.jobs.output import progress_listener
+from earnbook.jobs.summary import write_summary
+from earnbook.pipeline.config import AdvanceRequest
+from earnbook.pipeline.drive import advance
+
+
+@click.command("advance")
+@book_option
+@click.option("--to", "to_us", type=TIME, required=True, help="Book clock to reach; due work at it is done.")
+@click.option("--no-horizon", is_flag=True, help="Allow a time later than a day from now.")
+@lock_wait_option
+@output_options
+def command(book: Path, to_us: int, no_horizon: bool, lock_wait_seconds: float, output: Output) -> None:
+    """Do only what falls due up to a time.
+
+    Commits one batch without records: lots mature and expire up to and including the given time, which becomes the
+    book clock.
+
+    \b
+    Examples:
+      earnbook advance --book shop.duckdb --to 2026-02-01T00:00:00Z
+      earnbook advance --book shop.duckdb --to 2027-01-01 --no-horizon
+    """
+    with progress_listener(output) as progress:
+        report = advance(
+            AdvanceRequest(
+                book=book,
+                to_us=to_us,
+                no_horizon=no_horizon,
+                lock_wait_seconds=lock_wait_seconds,
+                progress=progress,
+            )
+        )
+    write_summary(output, report)

@@ -1,0 +1,174 @@
+"""Options that commands share, as decorators, and the parameter types behind them.
+
+Every command takes the output options; they arrive as one `Output`. A book and a configuration may come from the
+environment (`EARNBOOK_BOOK`, `EARNBOOK_CONFIG`). Everything here is checked before any data is opened.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from earnbook.rules.times import parse_duration, parse_timestamp
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+_FORMAT_OF_ENDING = {".json": Format.JSON, ".ndjson": Format.NDJSON, ".jsonl": Format.NDJSON, ".csv": Format.CSV}
+_FORMAT_OF_ENDING |= {".parquet": Format.PARQUET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where results go, in which format, and how much is said beside them."""
+
+    format: Format
+    format_given: bool
+    path: Path | None
+    verbose: int
+    quiet: bool
+    progress: bool
+
+
+def output_options(function: Function) -> Function:
+    """Adds `--format -o -v -q --no-progress`; the command gets them as the keyword `output`."""
+
+    @click.option(
+        "--format", "format_", type=click.Choice([f.value for f in Format]), help="Format of the result on stdout."
+    )
+    @click.option("-o", "--output", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+    @click.option("-v", "--verbose", count=True, help="Say more on stderr.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say only errors on stderr.")
+    @click.option("--no-progress", is_flag=True, help="No progress bar.")
+    @functools.wraps(function)
+    def with_output(
+        *args: Any, format_: str | None, path: Path | None, verbose: int, quiet: bool, no_progress: bool, **options: Any
+    ) -> Any:
+        output = Output(
+            format=_format(format_, path),
+            format_given=format_ is not None or path is not None,
+            path=path,
+            verbose=verbose,
+            quiet=quiet,
+            progress=not (no_progress or quiet),
+        )
+        return function(*args, output=output, **options)
+
+    return with_output  # type: ignore[return-value]  # functools.wraps loses the type variable
+
+
+def _format(given: str | None, path: Path | None) -> Format:
+    if given is not None:
+        return Format(given)
+    if path is None:
+        return Format.TABLE
+    return _FORMAT_OF_ENDING.get(path.suffix.lower(), Format.TABLE)
+
+
+def book_option(function: Function) -> Function:
+    """`--book FILE` of a book that exists."""
+    return click.option(
+        "--book",
+        required=True,
+        envvar="EARNBOOK_BOOK",
+        show_envvar=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The book.",
+    )(function)
+
+
+def new_book_option(function: Function) -> Function:
+    """`--book FILE` of a book that is created on first use."""
+    return click.option(
+        "--book",
+        required=True,
+        envvar="EARNBOOK_BOOK",
+        show_envvar=True,
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The book; created on first use.",
+    )(function)
+
+
+def config_option(*, required: bool) -> Callable[[Function], Function]:
+    """`--config DIR`: the complete description of the organization."""
+    return click.option(
+        "--config",
+        required=required,
+        envvar="EARNBOOK_CONFIG",
+        show_envvar=True,
+        type=click.Path(exists=True, path_type=Path),
+        help="Definitions: a directory of YAML or JSON files, or one file.",
+    )
+
+
+def lock_wait_option(function: Function) -> Function:
+    """`--lock-wait`: how long to wait for another writer."""
+    return click.option(
+        "--lock-wait",
+        "lock_wait_seconds",
+        type=DURATION_SECONDS,
+        default="0s",
+        show_default=True,
+        metavar="DURATION",
+        help="Wait so long for another process that writes to the book.",
+    )(function)
+
+
+class _Time(click.ParamType):
+    """An RFC 3339 time with offset, as microseconds since 1970; a date alone is its first instant in UTC."""
+
+    name = "time"
+
+    def __init__(self, *, end_of_day: bool = False) -> None:
+        self._time_of_date = "T23:59:59.999999Z" if end_of_day else "T00:00:00Z"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = f"{value}{self._time_of_date}" if len(value) == len("2026-01-31") else value
+        try:
+            return parse_timestamp(text)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}. Write a date or a time like 2026-01-31T18:00:00Z.", param, ctx)
+
+
+class _DurationSeconds(click.ParamType):
+    """A duration such as `90s` or `1h30m`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            microseconds = parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}. Write a duration like 90s or 1h30m.", param, ctx)
+        if microseconds < 0:
+            self.fail(f"{value!r} is negative. Write a duration like 90s or 1h30m.", param, ctx)
+        return microseconds / 1_000_000
+
+
+TIME = _Time()
+"""A time; a date alone means its first instant."""
+
+TIME_TO = _Time(end_of_day=True)
+"""An inclusive upper bound; a date alone means its last instant."""
+
+DURATION_SECONDS = _DurationSeconds()

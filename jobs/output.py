@@ -1,0 +1,234 @@
+"""Writes results to stdout (or `-o`) in the asked format, and words and progress to stderr.
+
+Results are Arrow tables (rows) or plain documents. In JSON, amounts and other decimals are text, exactly as they print;
+times are RFC 3339 in UTC. Nothing here computes a figure.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import IO, TypeAlias
+from uuid import UUID
+
+import click
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn
+from rich.progress import ProgressColumn as RichColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from earnbook.jobs.options import Format, Output
+from earnbook.pipeline.config import Progress as Step
+from earnbook.pipeline.config import ProgressListener
+
+Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+
+WIDTH = 100
+"""Columns of words and tables where the terminal does not say."""
+
+_WIDE = 4_000
+"""Columns of a table that goes to a file or a pipe: never folded, so that lines stay rows."""
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+def write_rows(output: Output, table: pa.Table) -> None:
+    """Writes the rows of a table as results."""
+    if output.format is Format.PARQUET:
+        _write_bytes(output, lambda sink: pq.write_table(table, sink, compression="zstd"))
+        return
+    with _text_sink(output) as sink:
+        match output.format:
+            case Format.JSON:
+                sink.write(json.dumps([_plain(row) for row in table.to_pylist()], ensure_ascii=False, indent=2) + "\n")
+            case Format.NDJSON:
+                for row in _row_dicts(table):
+                    sink.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
+            case Format.CSV:
+                _write_csv(sink, table)
+            case _:
+                _console(sink).print(_rich_table(table))
+
+
+def write_document(output: Output, document: Mapping[str, object]) -> None:
+    """Writes one nested result as JSON (indented) or as one JSON line."""
+    indent = None if output.format is Format.NDJSON else 2
+    with _text_sink(output) as sink:
+        sink.write(json.dumps(_plain(document), ensure_ascii=False, indent=indent) + "\n")
+
+
+def write_sections(output: Output, sections: Sequence[tuple[str, pa.Table]], document: Mapping[str, object]) -> None:
+    """Writes titled tables for people, or the document they show for machines (JSON or one JSON line)."""
+    if output.format in (Format.JSON, Format.NDJSON):
+        write_document(output, document)
+        return
+    if output.format is not Format.TABLE:
+        raise click.UsageError(f"{output.format} has no place for nested results; use table, json or ndjson.")
+    with _text_sink(output) as sink:
+        console = _console(sink)
+        for title, table in sections:
+            if table.num_rows:
+                console.print(Text(title, style="bold"))
+                console.print(_rich_table(table))
+
+
+def write_text(output: Output, text: str) -> None:
+    """Writes text as it is."""
+    with _text_sink(output) as sink:
+        sink.write(text if text.endswith("\n") else text + "\n")
+
+
+def _row_dicts(table: pa.Table) -> Iterator[dict[str, object]]:
+    for batch in table.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
+
+
+def _write_csv(sink: IO[str], table: pa.Table) -> None:
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in _row_dicts(table):
+        writer.writerow([_cell(value) for value in row.values()])
+
+
+def _cell(value: object) -> str:
+    """A value as the text of a cell; null is empty, nested values are JSON."""
+    plain = _plain(value)
+    if plain is None:
+        return ""
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> Json:
+    """A value as JSON knows it: decimals and ids as text, times in UTC."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case Decimal():
+            return format(value, "f")
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        case date():
+            return value.isoformat()
+        case bytes():
+            return value.hex()
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case UUID() | float():
+            return str(value)
+        case _:
+            return str(value)
+
+
+def _rich_table(table: pa.Table) -> Table:
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for field in table.schema:
+        number = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
+        shown.add_column(escape(field.name), justify="right" if number else "left", overflow="fold")
+    for row in _row_dicts(table):
+        shown.add_row(*[Text(_cell(value)) for value in row.values()])
+    return shown
+
+
+@contextmanager
+def _text_sink(output: Output) -> Iterator[IO[str]]:
+    if output.path is None:
+        yield click.get_text_stream("stdout")
+        return
+    with output.path.open("w", encoding="utf-8", newline="") as sink:
+        yield sink
+
+
+def _write_bytes(output: Output, write: Callable[[IO[bytes]], None]) -> None:
+    if output.path is None:
+        stdout = click.get_binary_stream("stdout")
+        if stdout.isatty():
+            raise click.UsageError("Parquet is not for a terminal; add -o FILE or redirect.")
+        buffer = io.BytesIO()
+        write(buffer)
+        stdout.write(buffer.getvalue())
+        return
+    with output.path.open("wb") as sink:
+        write(sink)
+
+
+def _console(sink: IO[str]) -> Console:
+    terminal = sink.isatty()
+    return Console(file=sink, width=None if terminal else _WIDE, highlight=False, soft_wrap=False)
+
+
+# --- words and progress ---------------------------------------------------------------------------------------------
+
+
+def say(output: Output, text: str) -> None:
+    """A line for people, on stderr, unless `-q`."""
+    if not output.quiet:
+        click.echo(text, err=True)
+
+
+def stderr_console() -> Console:
+    """The console of words for people: as wide as the terminal, else `WIDTH` columns."""
+    stream = click.get_text_stream("stderr")
+    return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
+
+
+class _Rate(RichColumn):
+    """Units per second of a step."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="dim")
+
+
+@contextmanager
+def progress_listener(output: Output) -> Iterator[ProgressListener]:
+    """A listener that draws progress with rate and time left on a terminal; silent elsewhere."""
+    if not (output.progress and sys.stderr.isatty()):
+        yield _ignore
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[amount]:>26}"),
+        _Rate(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), get_time=time.monotonic, transient=True) as progress:
+        yield _Listener(progress)
+
+
+class _Listener:
+    """One bar for every stage, in order of appearance."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, step: Step) -> None:
+        total = f" of {step.total:,}" if step.total is not None else ""
+        amount = f"{step.done:,}{total}"
+        task = self._tasks.get(step.stage)
+        if task is None:
+            task = self._progress.add_task(step.stage, total=step.total, unit=step.unit, amount=amount)
+            self._tasks[step.stage] = task
+        self._progress.update(task, completed=step.done, total=step.total, amount=amount)
+
+
+def _ignore(_: Step) -> None:
+    """No terminal, no progress."""

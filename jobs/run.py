@@ -1,0 +1,186 @@
+"""`earnbook run`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from earnbook.jobs.options import (
+    TIME,
+    Output,
+    config_option,
+    lock_wait_option,
+    new_book_option,
+    output_options,
+)
+from earnbook.jobs.output import progress_listener
+from earnbook.jobs.summary import write_summary
+from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, RunReport, RunRequest
+from earnbook.pipeline.drive import run
+
+EXIT_CONDITION_MET = 4
+
+
+class _Clock(click.ParamType):
+    """`now`, `event` or a time."""
+
+    name = "now|event|TIME"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[ClockMode, int | None]:
+        if isinstance(value, tuple):
+            return value
+        if value in (ClockMode.NOW, ClockMode.EVENT):
+            return ClockMode(str(value)), None
+        return ClockMode.FIXED, TIME.convert(value, param, ctx)
+
+
+class _Horizon(click.ParamType):
+    """`none` or a time."""
+
+    name = "TIME|none"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bool, int]:
+        if isinstance(value, tuple):
+            return value
+        return (True, 0) if value == "none" else (False, TIME.convert(value, param, ctx))
+
+
+class _FailOn(click.ParamType):
+    """A comma-separated subset of `reject` and `failed`."""
+
+    name = "reject,failed"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
+        if isinstance(value, frozenset):
+            return value
+        words = frozenset(word.strip() for word in str(value).split(","))
+        if not words <= {"reject", "failed"}:
+            self.fail(f"{value!r}: use reject, failed, or both with a comma between.", param, ctx)
+        return words
+
+
+@click.command("run")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@new_book_option
+@config_option(required=False)
+@click.option("--source", metavar="NAME", help="Read the inputs through this mapping of the definitions' sources.")
+@click.option(
+    "--input-format",
+    type=click.Choice(["ndjson", "csv", "parquet", "arrow"]),
+    help="Format of the inputs; else by file ending, and NDJSON for standard input.",
+)
+@click.option("--program", metavar="KEY", help="Program of records that name none.")
+@click.option("--clock", type=_Clock(), default="now", show_default=True, help="Processing time of the records.")
+@click.option(
+    "--order",
+    type=click.Choice([o.value for o in Order]),
+    default="time",
+    show_default=True,
+    help="Order of the log: by timestamp, or as read.",
+)
+@click.option("--horizon", type=_Horizon(), help="Refuse timestamps later than this; none: accept all.")
+@click.option("--allow-late", is_flag=True, help="Under --clock event: accept records mostly over 48 h late.")
+@click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["reject", "ignore"]),
+    default="reject",
+    show_default=True,
+    help="A known key with another payload: reject the row, or count it as a duplicate.",
+)
+@click.option("--max-rejects", type=click.IntRange(min=0), metavar="N", help="Refuse the run at more rejected rows.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=BATCH_RECORDS_DEFAULT,
+    show_default=True,
+    metavar="N",
+    help="Records of one commit.",
+)
+@click.option(
+    "--evaluations",
+    type=click.Choice(["full", "matched"]),
+    default="full",
+    show_default=True,
+    help="Keep what every rule did, or only of those that matched.",
+)
+@click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
+@click.option("--dry-run", is_flag=True, help="Decide and summarise everything, commit nothing.")
+@click.option("--fail-on", type=_FailOn(), default=frozenset(), help="Exit with 4 if there are any.")
+@lock_wait_option
+@output_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    book: Path,
+    config: Path | None,
+    source: str | None,
+    input_format: str | None,
+    program: str | None,
+    clock: tuple[ClockMode, int | None],
+    order: str,
+    horizon: tuple[bool, int] | None,
+    allow_late: bool,
+    assume_utc: bool,
+    on_conflict: str,
+    max_rejects: int | None,
+    batch_size: int,
+    evaluations: str,
+    prune: bool,
+    dry_run: bool,
+    fail_on: frozenset[str],
+    lock_wait_seconds: float,
+    output: Output,
+) -> None:
+    """Decide event and operation files and commit them to a book.
+
+    INPUT is a file, a directory, a glob or - for standard input; NDJSON, CSV, Parquet and Arrow, also .gz and .zst.
+    Running the same command again is always safe: what is in the book already is counted as duplicate.
+
+    \b
+    Examples:
+      earnbook run --config config/ --book shop.duckdb --clock event events/2026-01-*.ndjson
+      earnbook run --book shop.duckdb --source pos_export --clock event export.csv
+      zcat events.gz | earnbook run --book shop.duckdb --program loyalty -
+    """
+    clock_mode, clock_fixed_us = clock
+    no_horizon, horizon_us = horizon if horizon is not None else (False, None)
+    with progress_listener(output) as progress:
+        report = run(
+            RunRequest(
+                book=book,
+                inputs=inputs,
+                config=config,
+                source=source,
+                format=input_format,
+                program=program,
+                clock=clock_mode,
+                clock_fixed_us=clock_fixed_us,
+                order=Order(order),
+                allow_late=allow_late,
+                prune=prune,
+                lock_wait_seconds=lock_wait_seconds,
+                horizon_us=None if no_horizon else horizon_us,
+                no_horizon=no_horizon,
+                assume_utc=assume_utc,
+                ignore_conflicts=on_conflict == "ignore",
+                max_rejects=max_rejects,
+                batch_records=batch_size,
+                evaluations_full=evaluations == "full",
+                dry_run=dry_run,
+                progress=progress,
+            )
+        )
+    write_summary(output, report)
+    if _condition_met(report, fail_on):
+        ctx.exit(EXIT_CONDITION_MET)
+
+
+def _condition_met(report: RunReport, fail_on: frozenset[str]) -> bool:
+    rejected = "reject" in fail_on and sum(report.rejected.values()) > 0
+    failed = "failed" in fail_on and sum(report.failed.values()) > 0
+    return rejected or failed

@@ -1,8 +1,8 @@
 """Issues: mistakes in definitions and expressions, as values that are collected and shown together.
 
-A reader or checker never stops at the first mistake: it returns or raises *all* of them, each with a code (Appendix
-A.5), the place, and a remedy. An issue about an expression carries the expression's text and a span, so that it is shown
-with a caret. Nothing here reads files; whoever knows the place adds it with `Issue.at`.
+A reader or checker never stops at the first mistake: it returns or raises *all* of them, each with a code
+(Appendix A.5), the place, and a remedy. An issue about an expression carries the expression's text and a span, so that
+it is shown with a caret. Nothing here reads files; whoever knows the place adds it with `Issue.at`.
 """
 
 from __future__ import annotations

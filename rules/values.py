@@ -1,0 +1,367 @@
+"""Values of CEL as Python values, and what holds for all of them: type, equality, order, membership, access.
+
+| CEL | Python | | CEL | Python |
+|---|---|---|---|---|
+| null | None | | bytes | bytes |
+| bool | bool | | list | list |
+| int | int | | map | dict |
+| uint | Uint | | timestamp | Timestamp |
+| double | Decimal | | duration | Duration |
+| string | str | | type, optional | TypeValue, Optional |
+
+A double is an exact decimal, infinity or NaN (§5.1); there are no binary floats. A bool is not a number although Python
+makes it a subclass of int, so types are compared by identity throughout. Arithmetic is in `values_numbers`, calendars
+and their texts in `values_time`.
+
+Whatever goes wrong while evaluating is a `CelError`, or a `CelLimit` when a limit is exceeded. Nothing else may escape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TypeAlias
+
+from earnbook.rules.syntax import Uint
+
+Value: TypeAlias = object
+"""Any value of the table above; `object` because lists and maps nest."""
+
+INT_MIN = -(2**63)
+INT_MAX = 2**63 - 1
+UINT_MAX = 2**64 - 1
+
+ELEMENTS_MAX = 100_000
+"""List or map elements that macros may visit in one evaluation (§11.5)."""
+
+LENGTH_MAX = 1_048_576
+"""Characters, bytes or items of a value that an evaluation builds."""
+
+TIMESTAMP_MIN_NANOSECONDS = -62_135_596_800 * 10**9
+TIMESTAMP_MAX_NANOSECONDS = 253_402_300_800 * 10**9 - 1
+DURATION_MAX_NANOSECONDS = 315_576_000_000 * 10**9
+
+
+class EvaluationError(Exception):
+    """An expression has no value; the message is for people."""
+
+
+class CelError(EvaluationError):
+    """An error of CEL: `&&` and `||` absorb it when the other side decides (§11.3)."""
+
+
+class CelLimit(EvaluationError):
+    """A limit of §11.5 was exceeded; nothing absorbs it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Timestamp:
+    """An instant in nanoseconds since 1970-01-01T00:00:00Z, from year 1 to 9999 (§4.6)."""
+
+    nanoseconds: int
+
+    def __post_init__(self) -> None:
+        if not TIMESTAMP_MIN_NANOSECONDS <= self.nanoseconds <= TIMESTAMP_MAX_NANOSECONDS:
+            raise CelError("timestamp outside the years 1 to 9999")
+
+    @classmethod
+    def from_microseconds(cls, microseconds: int) -> Timestamp:
+        """The instant of a record's time, which has microseconds."""
+        return cls(microseconds * 1000)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    """A signed span of time in nanoseconds, at most 10,000 years long."""
+
+    nanoseconds: int
+
+    def __post_init__(self) -> None:
+        if not -DURATION_MAX_NANOSECONDS <= self.nanoseconds <= DURATION_MAX_NANOSECONDS:
+            raise CelError("duration of more than 10,000 years")
+
+
+@dataclass(frozen=True, slots=True)
+class TypeValue:
+    """A type as a value, as `type(x)` gives it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Optional:
+    """`optional.of(value)`, or `optional.none()` when `present` is false."""
+
+    present: bool
+    value: Value = None
+
+
+NONE = Optional(False)
+"""`optional.none()`."""
+
+TYPE_VALUES: dict[str, TypeValue] = {
+    name: TypeValue(name)
+    for name in (
+        "null_type",
+        "bool",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bytes",
+        "list",
+        "map",
+        "type",
+        "optional_type",
+    )
+} | {
+    "google.protobuf.Timestamp": TypeValue("google.protobuf.Timestamp"),
+    "google.protobuf.Duration": TypeValue("google.protobuf.Duration"),
+}
+"""Types by the name under which CEL refers to them."""
+
+_TYPE_NAMES: dict[type, str] = {
+    type(None): "null_type",
+    bool: "bool",
+    int: "int",
+    Uint: "uint",
+    Decimal: "double",
+    str: "string",
+    bytes: "bytes",
+    list: "list",
+    dict: "map",
+    TypeValue: "type",
+    Optional: "optional_type",
+    Timestamp: "google.protobuf.Timestamp",
+    Duration: "google.protobuf.Duration",
+}
+
+_SPOKEN_NAMES = {
+    "null_type": "null",
+    "optional_type": "optional",
+    "google.protobuf.Timestamp": "timestamp",
+    "google.protobuf.Duration": "duration",
+}
+
+NUMBER_TYPES = frozenset((int, Uint, Decimal))
+
+_ORDERED_TYPES = frozenset((str, bool, bytes, Timestamp, Duration))
+
+
+def type_of(value: Value) -> TypeValue:
+    """The value's type as a value."""
+    return TYPE_VALUES[_TYPE_NAMES[type(value)]]
+
+
+def spoken_type(value: Value) -> str:
+    """The value's type as messages call it."""
+    name = _TYPE_NAMES.get(type(value), type(value).__name__)
+    return _SPOKEN_NAMES.get(name, name)
+
+
+def no_overload(function: str, *arguments: Value) -> CelError:
+    """The error of a function or operator that does not accept these types."""
+    return CelError(f"{function} does not accept {_listed([spoken_type(argument) for argument in arguments])}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1]) if len(names) > 1 else names)
+
+
+def checked_length(length: int) -> None:
+    """Refuse a value that grows beyond `LENGTH_MAX`."""
+    if length > LENGTH_MAX:
+        raise CelLimit(f"a text, list or map of more than {LENGTH_MAX:,} elements")
+
+
+def equals(left: Value, right: Value) -> bool:
+    """`==`: numbers by exact value, lists and maps by content, anything else of different types is unequal (§11.3)."""
+    left_type = type(left)
+    right_type = type(right)
+    if left_type is not right_type:
+        return left_type in NUMBER_TYPES and right_type in NUMBER_TYPES and left == right
+    if left_type is list:
+        return _lists_equal(left, right)  # type: ignore[arg-type]
+    if left_type is dict:
+        return _maps_equal(left, right)  # type: ignore[arg-type]
+    if left_type is Optional:
+        return _optionals_equal(left, right)  # type: ignore[arg-type]
+    return left == right
+
+
+def not_equals(left: Value, right: Value) -> bool:
+    """`!=`."""
+    return not equals(left, right)
+
+
+def _lists_equal(left: list[Value], right: list[Value]) -> bool:
+    return len(left) == len(right) and all(equals(one, other) for one, other in zip(left, right, strict=True))
+
+
+def _maps_equal(left: dict[Value, Value], right: dict[Value, Value]) -> bool:
+    return len(left) == len(right) and all(
+        (found := find(right, key)).present and equals(value, found.value) for key, value in left.items()
+    )
+
+
+def _optionals_equal(left: Optional, right: Optional) -> bool:
+    return left.present == right.present and (not left.present or equals(left.value, right.value))
+
+
+def less(left: Value, right: Value) -> bool:
+    """`<`: numbers by exact value (NaN is never less), text by code point, false before true, times by time."""
+    try:
+        if _comparable(left, right):
+            return left < right  # type: ignore[operator, no-any-return]
+    except InvalidOperation:  # a NaN
+        return False
+    raise no_overload("<", left, right)
+
+
+def less_equal(left: Value, right: Value) -> bool:
+    """`<=`."""
+    try:
+        if _comparable(left, right):
+            return left <= right  # type: ignore[operator, no-any-return]
+    except InvalidOperation:
+        return False
+    raise no_overload("<=", left, right)
+
+
+def greater(left: Value, right: Value) -> bool:
+    """`>`."""
+    try:
+        if _comparable(left, right):
+            return left > right  # type: ignore[operator, no-any-return]
+    except InvalidOperation:
+        return False
+    raise no_overload(">", left, right)
+
+
+def greater_equal(left: Value, right: Value) -> bool:
+    """`>=`."""
+    try:
+        if _comparable(left, right):
+            return left >= right  # type: ignore[operator, no-any-return]
+    except InvalidOperation:
+        return False
+    raise no_overload(">=", left, right)
+
+
+def _comparable(left: Value, right: Value) -> bool:
+    left_type = type(left)
+    right_type = type(right)
+    if left_type in NUMBER_TYPES:
+        return right_type in NUMBER_TYPES
+    return left_type is right_type and left_type in _ORDERED_TYPES
+
+
+def integer(value: Value, what: str) -> int:
+    """An integer parameter: an int, a uint, or a double of integral value (§5.1); `what` names it in the error."""
+    if type(value) is int or type(value) is Uint:
+        return int(value)
+    if type(value) is Decimal:
+        if value.is_finite() and value.adjusted() < 20 and value == value.to_integral_value():
+            return int(value)
+        raise CelError(f"{what} must be a whole number")
+    raise no_overload(what, value)
+
+
+def contains(item: Value, container: Value) -> bool:
+    """`item in container`: an equal element of a list, or a key of a map."""
+    if type(container) is list:
+        if type(item) is str:
+            return item in container
+        return any(equals(item, element) for element in container)
+    if type(container) is dict:
+        return find(container, item).present
+    raise no_overload("in", item, container)
+
+
+def find(mapping: dict[Value, Value], key: Value) -> Optional:
+    """The value under a key, numbers by value; a key of a type that maps cannot have is absent."""
+    if type(key) is str:
+        return Optional(True, mapping[key]) if key in mapping else NONE
+    if type(key) is bool or key == 0 or key == 1:
+        # Python holds True and 1 for the same key; CEL does not.
+        for known, value in mapping.items():
+            if known == key and (type(known) is bool) == (type(key) is bool):
+                return Optional(True, value)
+        return NONE
+    if type(key) in NUMBER_TYPES and key in mapping:
+        return Optional(True, mapping[key])
+    return NONE
+
+
+def select(operand: Value, field: str) -> Value:
+    """`operand.field`; a missing field is an error, and so is a field of anything but a map."""
+    if type(operand) is dict:
+        try:
+            return operand[field]
+        except KeyError:
+            raise CelError(f"there is no field '{field}'") from None
+    if type(operand) is Optional:
+        return select_optional(operand, field)
+    raise CelError(f"a {spoken_type(operand)} has no field '{field}'")
+
+
+def select_optional(operand: Value, field: str) -> Optional:
+    """`operand.?field`: an optional that is empty when the field is missing."""
+    if type(operand) is Optional:
+        return select_optional(operand.value, field) if operand.present else NONE
+    if type(operand) is dict:
+        return Optional(True, operand[field]) if field in operand else NONE
+    raise CelError(f"a {spoken_type(operand)} has no field '{field}'")
+
+
+def has_field(operand: Value, field: str) -> bool:
+    """`has(operand.field)`: true also for a field that is null."""
+    if type(operand) is dict:
+        return field in operand
+    if type(operand) is Optional:
+        return operand.present and has_field(operand.value, field)
+    raise CelError(f"a {spoken_type(operand)} has no field '{field}'")
+
+
+def index(operand: Value, key: Value) -> Value:
+    """`operand[key]`: an element of a list, counted from 0, or the value of a map; absent is an error."""
+    if type(operand) is dict:
+        if type(key) is str and key in operand:
+            return operand[key]
+        found = find(operand, key)
+        if not found.present:
+            raise CelError(f"there is no key {_shown_key(key)}")
+        return found.value
+    if type(operand) is list:
+        position = integer(key, "a list index")
+        if not 0 <= position < len(operand):
+            raise CelError(f"index {position} is outside a list of {len(operand)}")
+        return operand[position]
+    if type(operand) is Optional:
+        return index_optional(operand, key)
+    raise no_overload("[ ]", operand, key)
+
+
+def index_optional(operand: Value, key: Value) -> Optional:
+    """`operand[?key]`: an optional that is empty when there is no such element."""
+    if type(operand) is Optional:
+        return index_optional(operand.value, key) if operand.present else NONE
+    if type(operand) is dict:
+        return find(operand, key)
+    if type(operand) is list:
+        position = integer(key, "a list index")
+        return Optional(True, operand[position]) if 0 <= position < len(operand) else NONE
+    raise no_overload("[? ]", operand, key)
+
+
+def _shown_key(key: Value) -> str:
+    return f"'{key}'" if type(key) is str else str(key)
+
+
+def get(mapping: Value, key: Value, default: Value) -> Value:
+    """`get(map, key, default)`: the value under the key, or the default when the key is absent."""
+    if type(mapping) is not dict:
+        raise no_overload("get", mapping, key, default)
+    found = find(mapping, key)
+    return found.value if found.present else default

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from fractions import Fraction
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -79,13 +80,11 @@ def parse_duration(text: str) -> int:
     """A Go duration such as `24h` or `1h30m` in microseconds (§4.6), cut off below the microsecond."""
     if len(text) > _DURATION_TEXT_MAX or not _DURATION.fullmatch(text):
         raise ValueError(f"{_shown(text)} is not a duration")
-    # Each part is an exact fraction of a nanosecond; the sum is cut once, at the end.
-    digits_max = _DURATION_TEXT_MAX
-    total = 0
+    # Each part is an exact fraction; the sum is cut once, at the end.
+    total = Fraction(0)
     for number, unit in _DURATION_PART.findall(text):
-        whole, _, fraction = number.partition(".")
-        total += int((whole or "0") + fraction) * _UNIT_NANOSECONDS[unit] * 10 ** (digits_max - len(fraction))
-    microseconds = total // (1_000 * 10**digits_max)
+        total += Fraction(number) * _UNIT_NANOSECONDS[unit]
+    microseconds = int(total / 1_000)
     if microseconds > DURATION_MAX:
         raise ValueError(f"{_shown(text)} is longer than this calendar")
     return microseconds

@@ -24,9 +24,8 @@ import pyarrow.parquet as pq
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import ProgressColumn as RichColumn
-from rich.progress import TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +33,7 @@ from earnbook.jobs.options import Format, Output
 from earnbook.pipeline.config import Progress as Step
 from earnbook.pipeline.config import ProgressListener
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 WIDTH = 100
 """Columns of words and tables where the terminal does not say."""

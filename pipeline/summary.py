@@ -158,12 +158,19 @@ def _inputs(report: RunReport) -> SummaryTable:
         mapped = "" if source.mapped_from is None else f"{source.mapped_from:,}"
         hashed = source.sha256[:_HASH_SHOWN]
         rows.append((source.name, mapped, f"{source.rows:,}", f"{source.rejected:,}", hashed))
-    return SummaryTable("Inputs", ("input", "mapped from", "rows", "rejected", "sha256"), tuple(rows), frozenset((1, 2, 3)))
+    return SummaryTable(
+        "Inputs", ("input", "mapped from", "rows", "rejected", "sha256"), tuple(rows), frozenset((1, 2, 3))
+    )
 
 
 def _movements(report: RunReport) -> SummaryTable:
     rows = tuple(
-        (total.asset, total.entry_type, f"{total.entries:,}", format_minor(total.amount_minor, total.scale, grouped=True))
+        (
+            total.asset,
+            total.entry_type,
+            f"{total.entries:,}",
+            format_minor(total.amount_minor, total.scale, grouped=True),
+        )
         for total in report.movements
     )
     return SummaryTable("Entries", ("asset", "action", "entries", "amount"), rows, frozenset((2, 3)))

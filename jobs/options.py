@@ -130,7 +130,7 @@ def lock_wait_option(function: Function) -> Function:
     )(function)
 
 
-class _Time(click.ParamType):
+class _Time(click.ParamType[int]):
     """An RFC 3339 time with offset, as microseconds since 1970; a date alone is its first instant in UTC."""
 
     name = "time"
@@ -148,7 +148,7 @@ class _Time(click.ParamType):
             self.fail(f"{value!r}: {error}. Write a date or a time like 2026-01-31T18:00:00Z.", param, ctx)
 
 
-class _DurationSeconds(click.ParamType):
+class _DurationSeconds(click.ParamType[int]):
     """A duration such as `90s` or `1h30m`, as seconds."""
 
     name = "duration"

@@ -147,7 +147,7 @@ def _rich_table(table: pa.Table) -> Table:
 @contextmanager
 def _text_sink(output: Output) -> Iterator[IO[str]]:
     if output.path is None:
-        yield click.get_text_stream("stdout")
+        yield sys.stdout
         return
     with output.path.open("w", encoding="utf-8", newline="") as sink:
         yield sink
@@ -155,7 +155,7 @@ def _text_sink(output: Output) -> Iterator[IO[str]]:
 
 def _write_bytes(output: Output, write: Callable[[IO[bytes]], None]) -> None:
     if output.path is None:
-        stdout = click.get_binary_stream("stdout")
+        stdout = sys.stdout.buffer
         if stdout.isatty():
             raise click.UsageError("Parquet is not for a terminal; add -o FILE or redirect.")
         buffer = io.BytesIO()
@@ -182,7 +182,7 @@ def say(output: Output, text: str) -> None:
 
 def stderr_console() -> Console:
     """The console of words for people: as wide as the terminal, else `WIDTH` columns."""
-    stream = click.get_text_stream("stderr")
+    stream = sys.stderr
     return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
 
 

@@ -1,0 +1,212 @@
+"""What generated kernel code knows of a CEL value while it is written: the values of `kernel_expressions`, and code.
+
+Every value is a handful of *names*: Python expressions (variables or constants) of int64 or bool that the generated code
+has already computed. An error is a value, never an exception: numbers, texts and times carry an `error` name, a boolean
+is 0, 1 or 2 for error. `Code` collects lines, and remembers which arrays and literals they use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
+
+from earnbook.rules.plan import LiteralKind, StateLiteral
+
+ARRAYS: dict[str, str] = {
+    "kind": "columns.kind",
+    "value": "columns.value",
+    "scale": "columns.scale",
+    "now": "columns.now",
+    "counter_low": "cells.counter_low",
+    "counter_high": "cells.counter_high",
+    "counter_scale": "cells.counter_scale",
+    "counter_reset_at": "cells.counter_reset_at",
+    "counter_reset_after": "cells.counter_reset_after",
+    "tags": "cells.tags",
+    "attribute_kind": "cells.attribute_kind",
+    "attribute_value": "cells.attribute_value",
+    "status": "cells.status",
+    "literals": "literals",
+    "table_offsets": "tables.offsets",
+    "table_results": "tables.results",
+    "effects": "effects",
+}
+"""Arrays by the name generated functions give them, and where `propose` finds them."""
+
+
+class Unsupported(Exception):
+    """The kernel cannot express this; the message says why, for `explain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bool:
+    """0 false, 1 true, 2 error."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """mantissa / 10**scale; the mantissa is 0 where there is an error.
+
+    `integer` says whether its CEL type is int (None: not known before the row is seen); `constant` is a literal's value.
+    """
+
+    mantissa: str
+    scale: str
+    error: str
+    integer: bool | None
+    constant: int | Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A code of the text pool; `constant` is a literal's text."""
+
+    code: str
+    error: str
+    constant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """An instant in microseconds since 1970."""
+
+    microseconds: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A duration in microseconds."""
+
+    microseconds: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusOf:
+    """The status of an entity, a `Status` code whose text is its name."""
+
+    code: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """CEL null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A constant expression that is an error, such as `1 / 0`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dyn:
+    """A value whose type is known only per row: a `Kind`, its int64 and, for numbers, its scale.
+
+    `integer`: whether a number in it is a CEL int (None: either).
+    """
+
+    kind: str
+    value: str
+    scale: str
+    integer: bool | None
+
+
+Lowered: TypeAlias = Bool | Number | Text | Time | Length | StatusOf | Null | Failure | Dyn
+
+
+def any_of(*errors: str) -> str:
+    """The disjunction of error names; "True" and "False" are constants."""
+    if "True" in errors:
+        return "True"
+    names = list(dict.fromkeys(error for error in errors if error != "False"))
+    if not names:
+        return "False"
+    return names[0] if len(names) == 1 else f"({' or '.join(names)})"
+
+
+@dataclass(slots=True)
+class Block:
+    """Lines of code, with the depth they were written at."""
+
+    lines: list[tuple[int, str]]
+    depth: int
+
+
+@dataclass(slots=True)
+class Code:
+    """The body of one generated function while it is written."""
+
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    depth: int = 1
+    arrays: set[str] = field(default_factory=set)
+    names: int = 0
+
+    def name(self, prefix: str) -> str:
+        """A fresh variable."""
+        self.names += 1
+        return f"{prefix}{self.names}"
+
+    def emit(self, line: str) -> None:
+        """Add a line at the current depth."""
+        self.lines.append((self.depth, line))
+
+    def assign(self, prefix: str, expression: str) -> str:
+        """Add `variable = expression` and return the fresh variable."""
+        variable = self.name(prefix)
+        self.emit(f"{variable} = {expression}")
+        return variable
+
+    def array(self, name: str) -> str:
+        """The name of an array, which the function then takes as a parameter."""
+        self.arrays.add(name)
+        return name
+
+    @contextmanager
+    def nested(self, header: str) -> Iterator[None]:
+        """Add a header such as `if x:` and indent what follows inside the `with`."""
+        self.emit(header)
+        self.depth += 1
+        before = len(self.lines)
+        yield
+        if len(self.lines) == before:
+            self.emit("pass")
+        self.depth -= 1
+
+    @contextmanager
+    def captured(self) -> Iterator[Block]:
+        """Collect what is written inside the `with` in a block instead of here; also when it raises."""
+        outer, depth = self.lines, self.depth
+        block = Block([], depth)
+        self.lines = block.lines
+        try:
+            yield block
+        finally:
+            self.lines, self.depth = outer, depth
+
+    def insert(self, block: Block) -> None:
+        """Add a captured block at the current depth."""
+        shift = self.depth - block.depth
+        self.lines.extend((depth + shift, line) for depth, line in block.lines)
+
+    def render(self) -> list[str]:
+        """The lines with their indentation."""
+        return [f"{'    ' * depth}{line}" for depth, line in self.lines]
+
+
+@dataclass(slots=True)
+class LiteralList:
+    """The literals of one program in the order in which generated code first needs them."""
+
+    numbers: dict[StateLiteral, int] = field(default_factory=dict)
+
+    def name(self, code: Code, kind: LiteralKind, text: str) -> str:
+        """The generated name of a literal's integer."""
+        number = self.numbers.setdefault(StateLiteral(kind, text), len(self.numbers))
+        return f"{code.array('literals')}[{number}]"

@@ -182,6 +182,14 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """`number` is the dense object number of §2.3, from 1 in order of creation."""
+
+    number: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
     """`run` and `row` count from 0 and 1; rejects are compared as a set."""
 
@@ -221,7 +229,7 @@ class LogicalBook:
     evaluations: tuple[Evaluation, ...] = ()
     changes: tuple[Change, ...] = ()
     rejects: frozenset[Reject] = frozenset()
-    participants: Mapping[str, str] = field(default_factory=dict)
+    participants: Mapping[str, Participant] = field(default_factory=dict)
     enrollments: Mapping[tuple[str, str], str] = field(default_factory=dict)
     balances: Mapping[Account, int] = field(default_factory=dict)
     overdrafts: Mapping[tuple[str, str, str], int] = field(default_factory=dict)

@@ -1,13 +1,16 @@
 """The one way functions of this package are compiled: numba, cached on disk, exact integer arithmetic only.
 
-No fastmath, no bounds checks (indices are ours), no parallel loops; compiled functions read no globals that change, so
-that the cache is good across processes.
+No fastmath, no bounds checks (indices are ours), no parallel loops. Compiled functions read no globals that change.
+numba judges a cached function by its own file alone, although it has the functions it calls inside it; here a cached
+function is good only while no file of this package has changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -16,9 +19,24 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def compiled(function: Function) -> Function:
     """Compile a function with numba on its first call, or load it from the cache beside its file."""
-    return cast(Function, njit(cache=True)(function))
+    return cast(Function, _stamped(njit(cache=True)(function)))
 
 
 def inlined(function: Function) -> Function:
-    """As `compiled`, for a small function on the hot path whose calls are always expanded by the machine compiler."""
-    return cast(Function, njit(cache=True, forceinline=True)(function))
+    """As `compiled`, for a small function on the hot path whose calls the machine compiler always expands."""
+    return cast(Function, _stamped(njit(cache=True, forceinline=True)(function)))
+
+
+def _stamped(dispatcher: Any) -> Any:
+    """Make the cache entry of a function depend on every file of the package, not only on its own."""
+    entry: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if entry is not None:
+        entry._source_stamp = _package_stamp()
+    return dispatcher
+
+
+@cache
+def _package_stamp() -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of every source file of the package."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)

@@ -1,0 +1,257 @@
+"""Where everything of the books lies: tables of integers, their columns, and the registers.
+
+A *table* is one C-contiguous array, int64 unless its number is `BYTE_TABLES` or more (int8). Compiled code does not get
+the arrays but their *handles*, one row (address, rows, columns) per table: numba passes a named tuple of thirty arrays
+as two hundred scalars per call and counts references on each of them, which was measured to cost more than the
+bookkeeping itself. `ledger.state.State` owns the arrays, keeps them alive, and renews the handles when one grows.
+
+Everything the kernel writes goes through `put`/`put_byte` (undoable) or `row` (append), so that an event which fails
+or finds a table full leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
+
+from earnbook.ledger.compiled import inlined
+from earnbook.ledger.schema import Int8s, Int64s
+
+# --- tables: state --------------------------------------------------------------------------------------------------
+REGISTERS = 0  # [REGISTER_COUNT]
+SAVED = 1  # [2 * REGISTER_COUNT] registers at the start of the record, and after its holders were made
+ACCOUNTS = 2  # [slot, asset, stride] see ACCOUNT_*
+LOTS = 3  # [lot, LOT_COLUMNS]
+DUE = 4  # [heap, DUE_COLUMNS]
+HOLDER_NUMBERS = 5  # [slot] number of the holder; of a program its number, negated
+PERSON_SLOTS = 6  # [person] slot, -1: not a holder of the book
+PERSON_ORIGINS = 7  # [person] -1: an external id, may be created; else the person whose holder this id would be
+SYSTEMS = 8  # [asset, 3 system accounts, SYSTEM_COLUMNS]
+PATTERNS = 9  # [pattern, PATTERN_WORDS + words]
+PATTERN_INDEX = 10  # [hash] pattern + 1
+UNDO = 11  # [entry, UNDO_COLUMNS]
+PENDING_DUE = 12  # [entry, DUE_COLUMNS] due items of the record at hand
+PENDING_FREE = 13  # [entry] lots closed by the record at hand
+COUNTER_LOW = 14  # [slot, counter]
+COUNTER_HIGH = 15
+COUNTER_RESET_AT = 16
+COUNTER_RESET_AFTER = 17
+TAGS = 18  # [slot, word]
+ATTRIBUTE_VALUE = 19  # [slot, attribute]
+# --- tables: definitions --------------------------------------------------------------------------------------------
+ASSETS = 20  # [asset, ASSET_COLUMNS]
+PROGRAMS = 21  # [program, PROGRAM_COLUMNS]
+LINKS = 22  # [program, asset] 1: linked
+ACTIONS = 23  # [action, ACTION_COLUMNS], those of program 0 first
+# --- tables: one batch ----------------------------------------------------------------------------------------------
+WORK = 24  # [WORK_COLUMNS, record]
+OUTCOMES = 25  # [OUTCOME_COLUMNS, record]
+MOVEMENTS = 26  # [MOVEMENT_COLUMNS, row] the journal; these and the next are column by column
+DUE_ENTRIES = 27
+NEW_LOTS = 28
+LOT_MOVES = 29
+CHANGES = 30
+NEW_HOLDERS = 31
+TOUCHED = 32  # [1, row] index in ACCOUNTS of each balance that the batch changed
+EFFECTS = 33  # [effect, FX_COLUMNS]
+# --- tables of bytes ------------------------------------------------------------------------------------------------
+BYTE_TABLES = 34
+ENROLLMENTS = 34  # [slot, program] Status, 0: not enrolled
+COUNTER_SCALE = 35  # [slot, counter] -1: absent
+ATTRIBUTE_KIND = 36
+ATTRIBUTE_SCALE = 37
+STATUS = 38  # [slot] Status
+TABLE_COUNT = 39
+
+# --- registers ------------------------------------------------------------------------------------------------------
+# Those up to REGISTERS_SAVED go back when a record is undone.
+R_CLOCK = 0  # the book clock
+R_LOG_SEQ = 1  # the last number given, of each kind
+R_ENTRY_SEQ = 2
+R_LOT_SEQ = 3
+R_CHANGE_SEQ = 4
+R_HOLDER = 5
+R_SLOTS = 6  # slots in use
+R_LOTS = 7  # rows of LOTS that were ever in use
+R_LOT_FREE = 8  # first free row below that, + 1; the rest is chained through LOT_NEXT
+R_PATTERNS = 9
+R_LATEST = 10  # the latest timestamp of an external record (§4.2)
+R_MOVEMENTS = 11  # rows in use
+R_DUE_ENTRIES = 12
+R_NEW_LOTS = 13
+R_LOT_MOVES = 14
+R_CHANGES = 15
+R_NEW_HOLDERS = 16
+R_TOUCHED = 17
+R_PENDING_DUE = 18
+R_PENDING_FREE = 19
+R_DUE = 20  # the heap
+REGISTERS_SAVED = 21
+R_UNDO = 21  # entries in use
+R_MARK = 22  # entries when the holders of the record were made
+R_FULL = 23  # the table that ran out of room + 1, 0: none
+R_CURSOR = 24  # the record at hand
+R_STEP = 25  # 1: the record at hand waits for its effects, its holders are made
+R_GIVEN_RECORD = 26  # the record whose effects the caller has written, -1: none
+R_GIVEN = 27  # how many
+R_BATCH_ENTRY = 28  # R_ENTRY_SEQ when the batch began
+R_SLOT = 29  # slot of the participant at hand, -1: none
+R_RECIPIENT = 30
+R_FAILED_ACTION = 31  # book number of the failing action
+R_STRIDE = 32  # integers per account in ACCOUNTS: 8, or 16 with chains of lots
+R_ASSETS = 33  # how many
+R_PROGRAMS = 34
+R_COUPLED_EFFECT = 35  # the effect whose text form must be known (see kernel.TEXT_FORMS)
+REGISTER_COUNT = 40
+
+SLACK = 64
+"""Rows a table must have left when a step begins: more than any step appends."""
+
+# --- columns --------------------------------------------------------------------------------------------------------
+ACCOUNT_BALANCE = 0  # AVAILABLE, HELD, DEFERRED
+ACCOUNT_OVERDRAFT = 3
+ACCOUNT_LAST = 4  # the last entry of each bucket
+ACCOUNT_CHAIN = 8  # first and last lot + 1 of DEFERRED, AVAILABLE, HELD (LotStatus order)
+ACCOUNT_STRIDE_SIMPLE, ACCOUNT_STRIDE_LOT = 8, 16
+
+LOT_SEQ, LOT_SLOT, LOT_ASSET, LOT_STATUS, LOT_REMAINING, LOT_CREATED, LOT_EXPIRES, LOT_MATURES = range(8)
+LOT_ROOT, LOT_PROGRAM, LOT_SOURCE, LOT_REFERENCE, LOT_NEXT, LOT_PREVIOUS = range(8, 14)
+LOT_COLUMNS = 16  # asset is an index, program a number, source an account code; links are lot + 1
+
+DUE_AT, DUE_KEY, DUE_LOT = range(3)
+DUE_COLUMNS = 3
+DUE_RANK_SHIFT = 60  # DUE_KEY is rank << 60 | lot_seq
+RANK_MATURITY, RANK_EXPIRATION = 1, 2
+
+SYSTEM_LOW, SYSTEM_HIGH, SYSTEM_LAST = range(3)
+SYSTEM_COLUMNS = 3
+
+UNDO_TABLE, UNDO_INDEX, UNDO_VALUE = range(3)
+UNDO_COLUMNS = 3
+
+PATTERN_PROGRAM, PATTERN_ACTION, PATTERN_WORDS = range(3)
+
+ASSET_NUMBER, ASSET_SCALE, ASSET_MODE, ASSET_POLICY, ASSET_STATUS, ASSET_MAX = range(6)
+ASSET_COLUMNS = 6  # ASSET_MAX in minor units, -1: no limit
+
+PROGRAM_NUMBER, PROGRAM_STATUS, PROGRAM_CREATES, PROGRAM_ACTION, PROGRAM_ACTIONS = range(5)
+PROGRAM_LITERAL, PROGRAM_LITERALS, PROGRAM_WORDS = range(5, 8)
+PROGRAM_COLUMNS = 8  # first action and literal, and how many; words of one section
+
+ACTION_TYPE, ACTION_ASSET, ACTION_BUCKET, ACTION_NEGATIVE = range(4)
+ACTION_EXPIRES_KIND, ACTION_EXPIRES, ACTION_MATURES_KIND, ACTION_MATURES = range(4, 8)
+ACTION_KEY, ACTION_NAME, ACTION_NUMBER, ACTION_RESET_AFTER = range(8, 12)
+ACTION_COLUMNS = 12
+DATE_NONE, DATE_DURATION, DATE_TIME = range(3)
+
+WORK_KIND, WORK_PROGRAM, WORK_PERSON, WORK_RECIPIENT, WORK_BASE, WORK_TYPE, WORK_ASSET, WORK_AMOUNT, WORK_CODE = range(
+    9
+)
+WORK_COLUMNS = 9
+
+OUTCOME_LOG_SEQ, OUTCOME_PROCESSED, OUTCOME_CODE, OUTCOME_ACTION, OUTCOME_PATTERN = range(5)
+OUTCOME_HOLDER, OUTCOME_RECIPIENT, OUTCOME_LATE = range(5, 8)
+OUTCOME_COLUMNS = 8
+
+MOVEMENT_COLUMNS = 9
+DUE_ENTRY_COLUMNS = 4
+NEW_LOT_COLUMNS = 12
+LOT_MOVE_COLUMNS = 9
+CHANGE_COLUMNS = 13
+NEW_HOLDER_COLUMNS = 3
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _integers_at(_typing: Any, address: Any) -> Any:
+    """The address as a pointer to int64."""
+    pointer = types.CPointer(types.int64)
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return pointer(address), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _bytes_at(_typing: Any, address: Any) -> Any:
+    """The address as a pointer to int8."""
+    pointer = types.CPointer(types.int8)
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return pointer(address), build
+
+
+@inlined
+def vector(handles: Int64s, table: int) -> Int64s:
+    """A table of integers as one flat array."""
+    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))
+
+
+@inlined
+def matrix(handles: Int64s, table: int) -> Int64s:
+    """A table of integers as rows and columns."""
+    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1], handles[3 * table + 2]))
+
+
+@inlined
+def byte_vector(handles: Int64s, table: int) -> Int8s:
+    """A table of bytes as one flat array."""
+    return carray(_bytes_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))
+
+
+@inlined
+def width(handles: Int64s, table: int) -> int:
+    """The integers in one row of a table."""
+    return int(handles[3 * table + 2])
+
+
+@inlined
+def put(handles: Int64s, table: int, index: int, value: int) -> None:
+    """Write one integer of a table (flat index) so that it can be undone."""
+    cells = vector(handles, table)
+    _log(handles, table, index, cells[index])
+    cells[index] = value
+
+
+@inlined
+def put_byte(handles: Int64s, table: int, index: int, value: int) -> None:
+    """Write one byte of a table (flat index) so that it can be undone."""
+    cells = byte_vector(handles, table)
+    _log(handles, table, index, np.int64(cells[index]))  # type: ignore[arg-type]
+    cells[index] = value
+
+
+@inlined
+def _log(handles: Int64s, table: int, index: int, old: int) -> None:
+    at = claim(handles, UNDO, R_UNDO)
+    undo = matrix(handles, UNDO)
+    undo[at, UNDO_TABLE] = table
+    undo[at, UNDO_INDEX] = index
+    undo[at, UNDO_VALUE] = old
+
+
+@inlined
+def claim(handles: Int64s, table: int, register: int) -> int:
+    """The next row of a table stored row by row; tells R_FULL when the slack is touched."""
+    registers = vector(handles, REGISTERS)
+    at = registers[register]
+    registers[register] = at + 1
+    if at + SLACK >= handles[3 * table + 1]:
+        registers[R_FULL] = table + 1
+    return at  # type: ignore[no-any-return]
+
+
+@inlined
+def claim_column(handles: Int64s, table: int, register: int) -> int:
+    """The next row of a table stored column by column; tells R_FULL when the slack is touched."""
+    registers = vector(handles, REGISTERS)
+    at = registers[register]
+    registers[register] = at + 1
+    if at + SLACK >= handles[3 * table + 2]:
+        registers[R_FULL] = table + 1
+    return at  # type: ignore[no-any-return]

@@ -169,7 +169,7 @@ def _movements(report: RunReport) -> SummaryTable:
             total.asset,
             total.entry_type,
             f"{total.entries:,}",
-            format_minor(total.amount_minor, total.scale, grouped=True),
+            _amount(total.amount_minor, total.scale),
         )
         for total in report.movements
     )
@@ -200,8 +200,14 @@ def _sum(lines: list[BalanceTotal]) -> BalanceTotal:
 
 def _balance_cells(total: BalanceTotal) -> tuple[str, str, str]:
     amounts = (total.opening_minor, total.change_minor, total.closing_minor)
-    opening, change, closing = (format_minor(amount, total.scale, grouped=True) for amount in amounts)
+    opening, change, closing = (_amount(amount, total.scale) for amount in amounts)
     return opening, change, closing
+
+
+def _amount(minor: int, scale: int) -> str:
+    """An amount with its thousands apart, for people."""
+    whole, point, decimals = format_minor(abs(minor), scale).partition(".")
+    return f"{'-' if minor < 0 else ''}{int(whole):,}{point}{decimals}"
 
 
 def _broken(report: RunReport) -> tuple[str, ...]:

@@ -1,0 +1,297 @@
+"""What a run reads of the book before it decides: registers, numbers, state of the holders it will touch, keys it may
+have seen before.
+
+Every function takes an open session and returns Arrow tables with the columns of `pipeline.schema`, or small values.
+Lookups by many keys join a registered Arrow table with a narrow scan; nothing grows with the size of the book except
+those scans. State is read from the checkpoint, so a writer brings it forward first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from earnbook.ledger.schema import LotStatus
+from earnbook.pipeline.registry import Registry
+from earnbook.pipeline.schema import STATE_TABLES
+from earnbook.pipeline.seal import FIRST_PREVIOUS_SEAL
+from earnbook.pipeline.store_folds import fold_sql
+from earnbook.pipeline.store_tables import REGISTRY_TABLES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registers:
+    """The last number of everything (§2.3), the clock and the seal after the last batch; zeros in a new book.
+
+    `book_clock` and `timestamp_max` (the largest timestamp of an external record, which decides lateness) are in
+    microseconds since 1970 and None before the first record. `state_batch` is the batch of the checkpoint.
+    """
+
+    batch: int = 0
+    log_seq: int = 0
+    entry_seq: int = 0
+    lot_seq: int = 0
+    change_seq: int = 0
+    holder: int = 0
+    pattern: int = 0
+    book_clock: int | None = None
+    timestamp_max: int | None = None
+    seal: str = FIRST_PREVIOUS_SEAL
+    ruleset_version: int = 0
+    ruleset_sha256: str | None = None
+    state_batch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRuleset:
+    """A version of the definitions (§6.3): canonical document, its hash, and the `sources` block beside it.
+
+    `batch` is the first batch that it governs, 0 while it is pending.
+    """
+
+    version: int
+    sha256: str
+    document: str
+    sources: str
+    batch: int = 0
+
+
+def load_registers(connection: duckdb.DuckDBPyConnection) -> Registers:
+    """The registers after the last committed batch."""
+    state_batch = _scalar(connection, "SELECT state_batch FROM store.meta")
+    row = connection.execute(
+        """SELECT batch, last_log_seq, last_entry_seq, last_lot_seq, last_change_seq, last_holder, book_clock,
+            timestamp_max, seal, ruleset_version, ruleset_sha256
+        FROM store.batches ORDER BY batch DESC LIMIT 1"""
+    ).fetchone()
+    if row is None:
+        return Registers()
+    return Registers(
+        batch=row[0],
+        log_seq=row[1],
+        entry_seq=row[2],
+        lot_seq=row[3],
+        change_seq=row[4],
+        holder=row[5],
+        pattern=_scalar(connection, "SELECT coalesce(max(pattern), 0) FROM store.evaluation_patterns"),
+        book_clock=row[6],
+        timestamp_max=row[7],
+        seal=row[8],
+        ruleset_version=row[9],
+        ruleset_sha256=row[10],
+        state_batch=state_batch,
+    )
+
+
+def load_registry(connection: duckdb.DuckDBPyConnection) -> Registry:
+    """The dense numbers that the book has given."""
+    tables = {}
+    for name in REGISTRY_TABLES:
+        order = "kind, number" if name == "objects" else "batch" if name == "batch_sources" else "number"
+        tables[name] = _table(connection, f"SELECT * FROM store.{name} ORDER BY {order}")
+    return Registry.of_rows(tables)
+
+
+def load_ruleset(connection: duckdb.DuckDBPyConnection) -> StoredRuleset | None:
+    """The definitions in force after the last batch; None before the first load."""
+    return _ruleset(connection, "batch > 0")
+
+
+def load_pending_ruleset(connection: duckdb.DuckDBPyConnection) -> StoredRuleset | None:
+    """The version that `definitions load` stored for the next batch; None when there is none."""
+    return _ruleset(connection, "batch = 0")
+
+
+def load_definition_objects(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The newest history row of every object of the definitions, with its id and key, by kind and number.
+
+    Columns: kind, object, id, key, version, change_type, snapshot (canonical JSON), ruleset_version.
+    """
+    return _table(
+        connection,
+        """SELECT d.kind, d.object, o.id, o.key, d.version, d.change_type, d.snapshot, d.ruleset_version
+        FROM store.definitions AS d JOIN store.objects AS o ON o.kind = d.kind AND o.number = d.object
+        QUALIFY row_number() OVER (PARTITION BY d.kind, d.object ORDER BY d.batch DESC, d.n DESC) = 1
+        ORDER BY d.kind, d.object""",
+    )
+
+
+def load_patterns(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Every stored evaluation pattern, in pattern and rule order."""
+    return _table(connection, "SELECT * FROM store.evaluation_patterns ORDER BY pattern, rule_order")
+
+
+def find_holders(
+    connection: duckdb.DuckDBPyConnection, *, external_ids: pa.Array | None = None, ids: pa.Array | None = None
+) -> pa.Table:
+    """Which of the given texts are holders of the book.
+
+    `external_ids` are external ids, `ids` UUIDs as lower-case text; both without repeats. Rows: `given` (the text),
+    `by_id` (bool), `number`, `kind` (EntityType), `external_id`; texts that nobody has give no row.
+    """
+    parts = []
+    if external_ids is not None and len(external_ids):
+        connection.register("wanted_texts", pa.table({"given": external_ids.cast(pa.string())}))
+        parts.append(
+            """SELECT w.given, false AS by_id, h.number, h.kind, h.external_id
+            FROM store.holders AS h JOIN wanted_texts AS w ON h.external_id = w.given AND h.kind = 1"""
+        )
+    if ids is not None and len(ids):
+        connection.register("wanted_ids", pa.table({"given": ids.cast(pa.string())}))
+        parts.append(
+            """SELECT w.given, true AS by_id, h.number, h.kind, h.external_id
+            FROM store.holder_list AS h JOIN wanted_ids AS w ON h.id = CAST(w.given AS UUID)"""
+        )
+    if not parts:
+        parts.append(
+            "SELECT external_id AS given, false AS by_id, number, kind, external_id FROM store.holders WHERE false"
+        )
+    return _table(connection, " UNION ALL ".join(parts))
+
+
+def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict[str, pa.Table]:
+    """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
+
+    One table per name of `STATE_TABLES`, plus `holders` with the rows of `holders` that were asked for.
+    Rows are in the order of their entity, lots in `lot_seq` order.
+    """
+    connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))
+    of_entity = "{0} < 0 OR {0} IN (SELECT number FROM wanted)"
+    filters = {
+        "balances": ("account < 0 OR account // 4 IN (SELECT number FROM wanted)", "account, asset"),
+        "system_balances": ("true", "account, asset"),
+        "overdrafts": ("holder IN (SELECT number FROM wanted)", "holder, asset"),
+        "counters": (of_entity.format("entity"), "entity, key"),
+        "tags": (of_entity.format("entity"), "entity, key"),
+        "attributes": (of_entity.format("entity"), "entity, key"),
+        "enrollments": ("holder IN (SELECT number FROM wanted)", "holder, program"),
+        "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
+    }
+    tables = {}
+    for name, (condition, order) in filters.items():
+        rows = _table(connection, f"SELECT * FROM store.{name} WHERE {condition} ORDER BY {order}")
+        tables[name] = rows.cast(STATE_TABLES[name])
+    tables["holders"] = _table(
+        connection, "SELECT * FROM store.holders WHERE number IN (SELECT number FROM wanted) ORDER BY number"
+    )
+    connection.unregister("wanted")
+    return tables
+
+
+def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:
+    """Numbers of holders with a lot that matures or expires at or before `until` (microseconds), ascending (§4.4)."""
+    rows = _table(
+        connection,
+        f"""SELECT DISTINCT holder FROM store.open_lots
+        WHERE status = {LotStatus.DEFERRED} AND matures_at <= {int(until)}
+            OR status <> {LotStatus.HELD} AND expires_at <= {int(until)} ORDER BY holder""",
+    )
+    return rows.column("holder").combine_chunks()
+
+
+def find_event_keys(connection: duckdb.DuckDBPyConnection, key_hashes: pa.Array) -> pa.Table:
+    """The stored events whose key hash (uint64) is among those given: what duplicates are compared with (§3.4).
+
+    Columns: key_hash, program, idempotency_key, log_seq, event_timestamp, given, external_id (the holder's),
+    given_participant, recipient_external_id (the recipient holder's), given_recipient, event_data; in log order.
+    """
+    return _find_keys(
+        connection,
+        "events",
+        key_hashes,
+        """SELECT t.key_hash, t.program, t.idempotency_key, t.log_seq, t.event_timestamp, t.given,
+            h.external_id, t.given_participant, r.external_id AS recipient_external_id, t.given_recipient, t.event_data
+        FROM hits AS t LEFT JOIN store.holders AS h ON h.number = t.holder
+        LEFT JOIN store.holders AS r ON r.number = t.recipient ORDER BY t.log_seq""",
+    )
+
+
+def find_operation_keys(connection: duckdb.DuckDBPyConnection, key_hashes: pa.Array) -> pa.Table:
+    """The stored operations whose key hash (uint64) is among those given.
+
+    Columns: key_hash, program, type, idempotency_key, log_seq, effective_at, fields; in log order.
+    """
+    return _find_keys(
+        connection,
+        "operations",
+        key_hashes,
+        """SELECT key_hash, program, type, idempotency_key, log_seq, effective_at, fields
+        FROM hits ORDER BY log_seq""",
+    )
+
+
+def _find_keys(connection: duckdb.DuckDBPyConnection, table: str, key_hashes: pa.Array, query: str) -> pa.Table:
+    """Finds log numbers by scanning only the hash column, then reads whole rows in their range of numbers."""
+    connection.register("wanted_hashes", pa.table({"key_hash": key_hashes.cast(pa.uint64())}))
+    found = _table(
+        connection,
+        f"SELECT log_seq FROM store.{table} WHERE key_hash IN (SELECT key_hash FROM wanted_hashes) ORDER BY log_seq",
+    )
+    connection.unregister("wanted_hashes")
+    numbers = found.column("log_seq")
+    low, high = (numbers[0].as_py(), numbers[-1].as_py()) if len(numbers) else (0, -1)
+    connection.register("found", found)
+    rows = _table(
+        connection,
+        f"""WITH hits AS (SELECT * FROM store.{table}
+            WHERE log_seq BETWEEN {low} AND {high} AND log_seq IN (SELECT log_seq FROM found)) {query}""",
+    )
+    connection.unregister("found")
+    return rows
+
+
+def stored_rejects(connection: duckdb.DuckDBPyConnection, source_hashes: list[str]) -> pa.Table:
+    """The rejects already stored of inputs with these hashes: sha256, source_row, reason (§3.5)."""
+    connection.register("wanted_sources", pa.table({"sha256": pa.array(source_hashes, pa.string())}))
+    rows = _table(
+        connection,
+        """SELECT DISTINCT s.sha256, r.source_row, r.reason FROM store.rejects AS r
+        JOIN store.sources AS s ON s.number = r.source
+        WHERE s.sha256 IN (SELECT sha256 FROM wanted_sources) ORDER BY s.sha256, r.source_row, r.reason""",
+    )
+    connection.unregister("wanted_sources")
+    return rows
+
+
+def bring_checkpoint_forward(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Folds the rows after the checkpoint into it, in one transaction; says whether there was anything to do.
+
+    A writer calls this before it reads state: a run that stopped between two batches left the checkpoint behind.
+    """
+    registers = load_registers(connection)
+    if registers.state_batch == registers.batch:
+        return False
+    connection.execute("BEGIN")
+    for name, schema in STATE_TABLES.items():
+        columns = ", ".join(f'"{column}"' for column in schema.names)
+        connection.execute(
+            f"CREATE TEMP TABLE folded_{name} AS SELECT {columns} FROM ({fold_sql(name, from_checkpoint=True)})"
+        )
+    for name in STATE_TABLES:
+        connection.execute(f"DELETE FROM store.{name}")
+        connection.execute(f"INSERT INTO store.{name} SELECT * FROM folded_{name}")
+        connection.execute(f"DROP TABLE folded_{name}")
+    connection.execute("UPDATE store.meta SET state_batch = ?", [registers.batch])
+    connection.execute("COMMIT")
+    return True
+
+
+def _ruleset(connection: duckdb.DuckDBPyConnection, condition: str) -> StoredRuleset | None:
+    row = connection.execute(
+        f"""SELECT version, sha256, document, sources, batch FROM store.rulesets
+        WHERE {condition} ORDER BY batch DESC, version DESC LIMIT 1"""
+    ).fetchone()
+    if row is None:
+        return None
+    return StoredRuleset(version=row[0], sha256=row[1], document=row[2], sources=row[3], batch=row[4])
+
+
+def _table(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    return connection.sql(query).to_arrow_table()
+
+
+def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row is not None else 0

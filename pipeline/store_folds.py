@@ -1,0 +1,180 @@
+"""State as a fold of the append-only rows (§18.6, I3, I7, I13): one SQL query per state table.
+
+The same folds serve three readers. From the checkpoint, they add the rows after it: the views of state and the next
+writer use this. From nothing, they fold the whole book: `verify` compares the result with the checkpoint. No fold looks
+at what the ledger computed; they know only movements, lots, lot moves and changes.
+
+Speed: from the checkpoint a fold scans the checkpoint table and the tail of the journal (zone maps skip the rest); from
+nothing it scans the journal once per table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from earnbook.ledger.schema import (
+    ACCOUNT_BREAKAGE,
+    ACCOUNT_ISSUANCE,
+    Bucket,
+    ChangeOperation,
+    EntryType,
+    InventoryMode,
+    LotStatus,
+    StateType,
+)
+from earnbook.pipeline.store_tables import ObjectKind
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """The columns that identify a row of a state table; all others are its value."""
+
+    columns: tuple[str, ...]
+
+
+STATE_KEYS: dict[str, StateKey] = {
+    "balances": StateKey(("account", "asset")),
+    "system_balances": StateKey(("account", "asset")),
+    "overdrafts": StateKey(("holder", "asset")),
+    "counters": StateKey(("entity", "key")),
+    "tags": StateKey(("entity", "key")),
+    "attributes": StateKey(("entity", "key")),
+    "enrollments": StateKey(("holder", "program")),
+    "open_lots": StateKey(("lot_seq",)),
+}
+"""What makes a row of each state table the same row before and after."""
+
+_SYSTEM = f"BETWEEN {ACCOUNT_ISSUANCE} AND {ACCOUNT_BREAKAGE}"
+
+_MOVES_ONLY = f"{EntryType.MATURITY}, {EntryType.HOLD}, {EntryType.RELEASE}"
+_TAKES = f"debit > {ACCOUNT_BREAKAGE} AND lot_seq > 0 AND entry_type NOT IN ({_MOVES_ONLY})"
+
+
+def fold_sql(table: str, *, from_checkpoint: bool) -> str:
+    """The query that yields a state table as it is now, with that table's columns in no particular order."""
+    folds = {
+        "balances": _balances,
+        "system_balances": _system_balances,
+        "overdrafts": _overdrafts,
+        "counters": _counters,
+        "tags": _tags,
+        "attributes": _attributes,
+        "enrollments": _enrollments,
+        "open_lots": _open_lots,
+    }
+    return folds[table](from_checkpoint)
+
+
+def _rows(table: str, number: str, from_checkpoint: bool) -> str:
+    """An append-only table, restricted to the rows after the checkpoint."""
+    if not from_checkpoint:
+        return f"store.{table}"
+    return f"(SELECT * FROM store.{table} WHERE {number} > (SELECT last_{number} FROM store.checkpoint_position))"
+
+
+def _base(columns: str, table: str, from_checkpoint: bool) -> str:
+    return f"SELECT {columns} FROM store.{table} UNION ALL " if from_checkpoint else ""
+
+
+def _posting_sums(table: str, accounts: str, amount_type: str, from_checkpoint: bool) -> str:
+    movements = _rows("movements", "entry_seq", from_checkpoint)
+    return f"""SELECT account, asset, CAST(sum(amount) AS {amount_type}) AS amount,
+        max(last_entry_seq) AS last_entry_seq
+    FROM ({_base("account, asset, amount, last_entry_seq", table, from_checkpoint)}
+        SELECT debit, asset, -CAST(amount AS {amount_type}), entry_seq FROM {movements} WHERE debit {accounts}
+        UNION ALL
+        SELECT credit, asset, CAST(amount AS {amount_type}), entry_seq FROM {movements} WHERE credit {accounts}
+    ) AS postings(account, asset, amount, last_entry_seq) GROUP BY account, asset"""
+
+
+def _balances(from_checkpoint: bool) -> str:
+    return _posting_sums("balances", f"NOT {_SYSTEM}", "BIGINT", from_checkpoint)
+
+
+def _system_balances(from_checkpoint: bool) -> str:
+    return _posting_sums("system_balances", _SYSTEM, "DECIMAL(38, 0)", from_checkpoint)
+
+
+def _overdrafts(from_checkpoint: bool) -> str:
+    """What DEBITs took beyond the lots of LOT assets, less what arriving lots repaid (§9.7)."""
+    return f"""SELECT holder, asset, CAST(sum(amount) AS BIGINT) AS amount
+    FROM ({_base("holder, asset, amount", "overdrafts", from_checkpoint)}
+        SELECT debit // 4, asset, amount FROM {_rows("movements", "entry_seq", from_checkpoint)}
+        WHERE entry_type = {EntryType.DEBIT} AND lot_seq = 0 AND debit > {ACCOUNT_BREAKAGE}
+            AND debit % 4 = {Bucket.AVAILABLE}
+            AND asset IN (SELECT number FROM store.objects
+                WHERE kind = {ObjectKind.ASSET} AND inventory_mode = {InventoryMode.LOT})
+        UNION ALL
+        SELECT lots.holder, lots.asset, -moves.repaid
+        FROM {_rows("lot_moves", "entry_seq", from_checkpoint)} AS moves
+        JOIN store.lots AS lots USING (lot_seq) WHERE moves.repaid > 0
+    ) AS steps(holder, asset, amount) GROUP BY holder, asset HAVING sum(amount) <> 0"""
+
+
+def _open_lots(from_checkpoint: bool) -> str:
+    """Lots with something left: what they had, less what movements took and what repaid overdraft."""
+    columns = "lot_seq, holder, asset, program, source, root, {}, created_at, expires_at, matures_at, reference"
+    movements = _rows("movements", "entry_seq", from_checkpoint)
+    first_status = f"CASE WHEN matures_at IS NULL THEN {LotStatus.AVAILABLE} ELSE {LotStatus.DEFERRED} END"
+    return f"""WITH base AS ({_base(columns.format("status, remaining"), "open_lots", from_checkpoint)}
+        SELECT {columns.format(f"{first_status} AS status, amount AS remaining")}
+        FROM {_rows("lots", "lot_seq", from_checkpoint)}
+    ), moved AS (
+        SELECT lot_seq, CAST(sum(amount) FILTER (WHERE {_TAKES}) AS BIGINT) AS taken,
+            bool_or(entry_type = {EntryType.MATURITY}) AS matured
+        FROM {movements} WHERE lot_seq > 0 GROUP BY lot_seq
+    ), repaid AS (
+        SELECT lot_seq, CAST(sum(repaid) AS BIGINT) AS repaid
+        FROM {_rows("lot_moves", "entry_seq", from_checkpoint)} GROUP BY lot_seq
+    ), folded AS (
+        SELECT base.* REPLACE (
+            CAST(CASE WHEN moved.matured THEN {LotStatus.AVAILABLE} ELSE base.status END AS TINYINT) AS status,
+            base.remaining - coalesce(moved.taken, 0) - coalesce(repaid.repaid, 0) AS remaining)
+        FROM base LEFT JOIN moved USING (lot_seq) LEFT JOIN repaid USING (lot_seq)
+    )
+    SELECT {columns.format("status, remaining")} FROM folded WHERE remaining <> 0"""
+
+
+def _latest(table: str, key: str, values: str, cell: str, state_type: StateType, from_checkpoint: bool) -> str:
+    """The last change per entity and key; `cell` names the columns of a state row, `values` them in a change row."""
+    base = f"SELECT {key}, CAST(0 AS BIGINT), CAST({ChangeOperation.SET} AS TINYINT), {cell} FROM store.{table}"
+    names = ", ".join(f"{name} := {name}" for name in cell.split(", "))
+    fields = ", ".join(f"last.cell.{name} AS {name}" for name in cell.split(", "))
+    return f"""SELECT {key}, {fields}
+    FROM (SELECT {key}, arg_max(struct_pack(operation := operation, {names}), change_seq) AS cell
+        FROM ({base + " UNION ALL " if from_checkpoint else ""}
+            SELECT entity, key, change_seq, operation, {values}
+            FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {state_type}
+        ) AS steps({key}, change_seq, operation, {cell}) GROUP BY ALL) AS last
+    WHERE last.cell.operation NOT IN ({ChangeOperation.DELETE}, {ChangeOperation.REMOVE})"""
+
+
+def _counters(from_checkpoint: bool) -> str:
+    values = f"value, value_high, value_scale, {_WINDOW_START}, {_WINDOW_LENGTH}"
+    cell = "low, high, scale, reset_at, reset_after"
+    return _latest("counters", "entity, key", values, cell, StateType.COUNTER, from_checkpoint)
+
+
+def _attributes(from_checkpoint: bool) -> str:
+    values, cell = "value_kind, value, value_scale, text", "kind, value, scale, text"
+    return _latest("attributes", "entity, key", values, cell, StateType.ATTRIBUTE, from_checkpoint)
+
+
+def _enrollments(from_checkpoint: bool) -> str:
+    return _latest(
+        "enrollments", "holder, program", "CAST(value AS TINYINT)", "status", StateType.ENROLLMENT, from_checkpoint
+    )
+
+
+def _tags(from_checkpoint: bool) -> str:
+    base = f"SELECT entity, key, 0, {ChangeOperation.ADD} FROM store.tags UNION ALL "
+    return f"""SELECT entity, key FROM ({base if from_checkpoint else ""}
+        SELECT entity, key, change_seq, operation
+        FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.TAG}
+    ) AS steps(entity, key, change_seq, operation)
+    GROUP BY entity, key HAVING arg_max(operation, change_seq) = {ChangeOperation.ADD}"""
+
+
+# A counter with a window carries it in `text`: `{"last_reset_at":microseconds,"reset_after":microseconds}`.
+_WINDOW_START = "CAST(text ->> '$.last_reset_at' AS BIGINT)"
+_WINDOW_LENGTH = "CAST(text ->> '$.reset_after' AS BIGINT)"

@@ -1,0 +1,185 @@
+"""The tables that describe a book beside what its batches hold: batches, numbers, definitions, sources.
+
+Together with `pipeline.schema` this is the whole physical schema (`store`) of a book. Each table is an Arrow schema;
+`create_table_sql` turns one into DDL. Nothing here is indexed: rows are appended in number order, so DuckDB's zone maps
+find a batch, and keys are looked up by joining narrow columns.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import pyarrow as pa
+
+from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
+
+FORMAT_VERSION = 1
+"""The version of the physical schema; a book of another version is refused with a message."""
+
+
+class ObjectKind(IntEnum):
+    """What a dense object number is given to (§2.2); holders have their own table."""
+
+    ORGANIZATION = 1
+    PROGRAM = 2
+    ASSET = 3
+    RULE = 4
+    TIER = 5
+    REWARD = 6
+    AUTOMATION = 7
+
+
+class ChangeType(IntEnum):
+    """What a load did to an object (A.3)."""
+
+    CREATED = 1
+    UPDATED = 2
+    ARCHIVED = 3
+    SUSPENDED = 4
+    ACTIVATED = 5
+
+
+class RejectReason(IntEnum):
+    """Why a row became no record; the code is the position in §3.5."""
+
+    UNPARSEABLE_ROW = 1
+    UNKNOWN_OPERATION = 2
+    UNKNOWN_FIELD = 3
+    MISSING_IDEMPOTENCY_KEY = 4
+    INVALID_IDEMPOTENCY_KEY = 5
+    MISSING_PROGRAM = 6
+    PROGRAM_NOT_FOUND = 7
+    MISSING_TIMESTAMP = 8
+    INVALID_TIMESTAMP = 9
+    TIMESTAMP_IN_FUTURE = 10
+    MISSING_PARTICIPANT = 11
+    AMBIGUOUS_PARTICIPANT = 12
+    INVALID_PARTICIPANT = 13
+    AMBIGUOUS_RECIPIENT = 14
+    INVALID_RECIPIENT = 15
+    MISSING_EVENT_DATA = 16
+    EVENT_DATA_NOT_OBJECT = 17
+    EVENT_DATA_TOO_LARGE = 18
+    INVALID_NUMBER = 19
+    MISSING_FIELD = 20
+    INVALID_FIELD = 21
+    IDEMPOTENCY_CONFLICT = 22
+
+
+class EvaluationStatus(IntEnum):
+    """The status of an evaluation row (A.2)."""
+
+    SUCCESS = 1
+    FAILED = 2
+    SKIPPED = 3
+    SKIPPED_ERROR = 4
+    SKIPPED_TIMEOUT = 5
+
+
+class EvaluationReason(IntEnum):
+    """Why an evaluation was SKIPPED (A.2)."""
+
+    OUTSIDE_TIME_WINDOW = 1
+    BUDGET_EXCEEDED = 2
+    STOPPED_BY_RULE = 3
+
+
+class LotMoveKind(IntEnum):
+    """What a lot move does (§18.3)."""
+
+    CREATE = 1
+    CONSUME = 2
+    HOLD = 3
+    RELEASE = 4
+    SPLIT = 5
+    MATURE = 6
+    EXPIRE = 7
+    RESTORE = 8
+
+
+_TYPES: dict[str, pa.DataType] = {
+    "int8": pa.int8(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "text": pa.string(),
+}
+
+
+def _table(columns: str) -> pa.Schema:
+    """A schema from `name:type` words; a `?` after the type makes the column nullable."""
+    fields = []
+    for word in columns.split():
+        name, kind = word.split(":")
+        fields.append(pa.field(name, _TYPES[kind.rstrip("?")], nullable=kind.endswith("?")))
+    return pa.schema(fields)
+
+
+BOOK_TABLES: dict[str, pa.Schema] = {
+    # One row: the format, the batch up to which the checkpoint of state stands, and which views are installed.
+    "meta": _table("format:int32 created_by:text state_batch:int64 views_sha256:text"),
+    # The fields of the seal's line (§19.2), counts (§3.6), clock readings; the last three are not sealed.
+    "batches": _table(
+        """batch:int64 organization:text previous_seal:text clock_mode:text book_clock:int64
+        ruleset_version:int32 ruleset_sha256:text? last_log_seq:int64 last_entry_seq:int64 seal:text
+        last_lot_seq:int64 last_change_seq:int64 last_holder:int64 timestamp_max:int64?
+        clock_reading:int64? clock_fixed:int64? horizon:int64? record_order:text evaluations:text
+        rows_read:int64 events:int64 operations:int64 duplicates:int64 rejected:int64 generated:int64
+        completed:int64 failed:int64 late:int64
+        committed_at:int64? host:text? run_id:text?"""
+    ),
+    "digests": _table("batch:int64 position:int8 name:text row_count:int64 digest:text"),
+    "sources": _table(
+        "number:int32 batch:int64 name:text sha256:text format:text rows:int64 mapping_sha256:text? mapped_from:int64?"
+    ),
+    "batch_sources": _table("batch:int64 source:int32"),
+    # A pending version has batch 0; `sources` is the block of that name, which is not part of the document's hash.
+    "rulesets": _table("version:int32 sha256:text document:text sources:text batch:int64"),
+    "definitions": _table(
+        """batch:int64 n:int64 kind:int8 object:int32 version:int32 change_type:int8 changed_at:int64
+        changes:text snapshot:text ruleset_version:int32"""
+    ),
+    # The dense numbers of §2.2. `key` is the natural key: key, symbol or name. The last three columns are of assets.
+    "objects": _table(
+        """batch:int64 kind:int8 number:int32 id:text key:text program:int32
+        scale:int8? inventory_mode:int8? issuance_policy:int8?"""
+    ),
+    # Texts that change rows and state name by number: tags, counter keys, attribute keys.
+    "names": _table("batch:int64 number:int32 state_type:int8 text:text"),
+    # Each action of each rule version that was ever compiled; entries and changes name it by number.
+    "actions": _table(
+        """batch:int64 number:int32 program:int32 rule:int32 rule_version:int32 action_index:int32 type:int8
+        asset:int32 bucket:int8 key:text? description:text?"""
+    ),
+}
+"""Tables of the book itself, written in the transaction of the batch that needs them."""
+
+REGISTRY_TABLES: tuple[str, ...] = ("sources", "batch_sources", "objects", "names", "actions")
+"""The tables whose new rows a `Registry` hands to a batch."""
+
+
+def _column_type(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision}, {kind.scale})"
+    names = {
+        pa.int8(): "TINYINT",
+        pa.int16(): "SMALLINT",
+        pa.int32(): "INTEGER",
+        pa.int64(): "BIGINT",
+        pa.uint64(): "UBIGINT",
+        pa.bool_(): "BOOLEAN",
+        pa.string(): "VARCHAR",
+    }
+    return names[kind]
+
+
+def create_table_sql(name: str, schema: pa.Schema) -> str:
+    """The CREATE TABLE statement of one physical table."""
+    columns = ", ".join(
+        f'"{field.name}" {_column_type(field.type)}{"" if field.nullable else " NOT NULL"}' for field in schema
+    )
+    return f"CREATE TABLE store.{name} ({columns})"
+
+
+def all_tables() -> dict[str, pa.Schema]:
+    """Every physical table of a book by name."""
+    return BOOK_TABLES | BATCH_TABLES | STATE_TABLES

@@ -1,0 +1,442 @@
+-- The views of a book. Schema `store` has the physical tables and what the public views share; schema `main` has the
+-- public views: the logical rows of §18. Ids are computed (§2.3), amounts are in asset units beside `_minor` integers,
+-- times are UTC. `{scale}` is the largest scale of the book's assets.
+
+-- UUIDv5 of a name in a namespace (RFC 4122): SHA-1 with the version and variant bits set.
+CREATE OR REPLACE MACRO store.uuid_of_hash(hash) AS CAST(
+    hash[1:8] || '-' || hash[9:12] || '-5' || hash[14:16] || '-'
+    || translate(hash[17], '0123456789abcdef', '89ab89ab89ab89ab') || hash[18:20] || '-' || hash[21:32] AS UUID);
+CREATE OR REPLACE MACRO store.uuid5(namespace, name) AS
+    store.uuid_of_hash(sha1(unhex(replace(CAST(namespace AS VARCHAR), '-', '')) || encode(name)));
+
+-- Minor units as asset units, exactly: `unit` is 10^-scale, `power` is 10^scale of the asset.
+CREATE OR REPLACE MACRO store.units(minor, unit) AS CAST(minor AS DECIMAL(19, 0)) * unit;
+CREATE OR REPLACE MACRO store.wide_units(minor, unit, power) AS
+    CAST(CAST(minor AS HUGEINT) // power AS DECIMAL(38, {scale}))
+    + CAST(CAST(minor AS HUGEINT) % power AS DECIMAL(19, 0)) * unit;
+
+CREATE OR REPLACE MACRO store.instant(microseconds) AS make_timestamp(microseconds);
+
+-- A mantissa with a scale as plain decimal text without trailing zeros.
+CREATE OR REPLACE MACRO store.plain_digits(digits, scale) AS
+    digits[1:length(digits) - scale]
+    || rtrim(rtrim('.' || right(digits, CAST(scale AS BIGINT)), '0'), '.');
+CREATE OR REPLACE MACRO store.plain_number(mantissa, scale) AS
+    CASE WHEN mantissa < 0 THEN '-' ELSE '' END
+    || CASE WHEN scale <= 0 THEN CAST(abs(mantissa) AS VARCHAR)
+        ELSE store.plain_digits(lpad(CAST(abs(mantissa) AS VARCHAR),
+            CAST(greatest(scale + 1, length(CAST(abs(mantissa) AS VARCHAR))) AS INTEGER), '0'), scale) END;
+CREATE OR REPLACE MACRO store.wide_integer(low, high) AS
+    CAST(high AS HUGEINT) * 18446744073709551616
+    + CASE WHEN low < 0 THEN CAST(low AS HUGEINT) + 18446744073709551616 ELSE CAST(low AS HUGEINT) END;
+CREATE OR REPLACE MACRO store.instant_text(microseconds) AS
+    strftime(make_timestamp(microseconds), '%Y-%m-%dT%H:%M:%S')
+    || CASE WHEN microseconds % 1000000 = 0 THEN ''
+        ELSE '.' || rtrim(lpad(CAST(microseconds % 1000000 AS VARCHAR), 6, '0'), '0') END || 'Z';
+
+-- An attribute's cell (Kind of the ledger's schema) as its text.
+CREATE OR REPLACE MACRO store.cell_text(kind, value, scale, text) AS CASE kind
+    WHEN 2 THEN CASE WHEN value = 0 THEN 'false' ELSE 'true' END
+    WHEN 3 THEN store.plain_number(CAST(value AS HUGEINT), scale)
+    WHEN 4 THEN text
+    WHEN 8 THEN store.instant_text(value)
+    WHEN 10 THEN CAST(value AS VARCHAR) END;
+
+-- Where the checkpoint stands: the last numbers of its batch, 0 when there is none.
+CREATE OR REPLACE VIEW store.checkpoint_position AS
+SELECT meta.state_batch, coalesce(b.last_log_seq, 0) AS last_log_seq, coalesce(b.last_entry_seq, 0) AS last_entry_seq,
+    coalesce(b.last_lot_seq, 0) AS last_lot_seq, coalesce(b.last_change_seq, 0) AS last_change_seq
+FROM store.meta AS meta LEFT JOIN store.batches AS b ON b.batch = meta.state_batch;
+
+-- (state views are made here)
+
+CREATE OR REPLACE VIEW store.batch_spans AS
+SELECT batch,
+    coalesce(lag(last_log_seq) OVER (ORDER BY batch), 0) + 1 AS first_log_seq, last_log_seq,
+    coalesce(lag(last_entry_seq) OVER (ORDER BY batch), 0) + 1 AS first_entry_seq, last_entry_seq,
+    coalesce(lag(last_lot_seq) OVER (ORDER BY batch), 0) + 1 AS first_lot_seq, last_lot_seq,
+    coalesce(lag(last_change_seq) OVER (ORDER BY batch), 0) + 1 AS first_change_seq, last_change_seq,
+    coalesce(lag(last_holder) OVER (ORDER BY batch), 0) + 1 AS first_holder, last_holder
+FROM store.batches;
+CREATE OR REPLACE VIEW store.log_batches AS
+SELECT batch, first_log_seq FROM store.batch_spans WHERE last_log_seq >= first_log_seq;
+CREATE OR REPLACE VIEW store.entry_batches AS
+SELECT batch, first_entry_seq FROM store.batch_spans WHERE last_entry_seq >= first_entry_seq;
+CREATE OR REPLACE VIEW store.change_batches AS
+SELECT batch, first_change_seq FROM store.batch_spans WHERE last_change_seq >= first_change_seq;
+
+CREATE OR REPLACE VIEW store.program_list AS
+SELECT number, CAST(id AS UUID) AS id, key FROM store.objects WHERE kind = 2;
+CREATE OR REPLACE VIEW store.asset_list AS
+SELECT number, CAST(id AS UUID) AS id, key AS symbol, scale, inventory_mode, issuance_policy,
+    CAST(CASE WHEN scale = 0 THEN '1' ELSE '0.' || repeat('0', scale - 1) || '1' END AS DECIMAL(19, {scale})) AS unit,
+    CAST('1' || repeat('0', scale) AS HUGEINT) AS power
+FROM store.objects WHERE kind = 3;
+CREATE OR REPLACE VIEW store.rule_list AS
+SELECT number, CAST(id AS UUID) AS id, key, program FROM store.objects WHERE kind = 4;
+CREATE OR REPLACE VIEW store.holder_list AS
+SELECT number, kind, external_id, log_seq,
+    coalesce(CAST(given_id AS UUID), store.uuid5((SELECT id FROM store.objects WHERE kind = 1),
+        CASE kind WHEN 1 THEN 'participant:' ELSE 'group:' END || external_id)) AS id
+FROM store.holders;
+
+-- Everything that owns accounts or state, by number: holders, and programs under minus their number.
+CREATE OR REPLACE VIEW store.entity_list AS
+SELECT number AS entity, kind, id, external_id AS key FROM store.holder_list
+UNION ALL SELECT -number, 3, id, key FROM store.program_list;
+
+CREATE OR REPLACE VIEW store.operation_list AS
+SELECT o.*, store.uuid5(coalesce(CAST(p.id AS VARCHAR), (SELECT id FROM store.objects WHERE kind = 1)),
+        'operation:' || store.operation_type_name(o.type) || ':' || o.idempotency_key) AS id,
+    p.id AS program_id, p.key AS program_key
+FROM store.operations AS o LEFT JOIN store.program_list AS p ON p.number = o.program;
+
+-- Every record of the log with what entries and changes take from it.
+CREATE OR REPLACE VIEW store.record_list AS
+SELECT e.log_seq, 1 AS kind, store.uuid5(p.id, e.idempotency_key) AS id, e.program, e.processed_at,
+    CAST(NULL AS VARCHAR) AS description
+FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
+UNION ALL
+SELECT log_seq, 2, id, program, processed_at, fields ->> '$.description' FROM store.operation_list;
+
+CREATE OR REPLACE VIEW store.action_list AS
+SELECT a.number, a.rule_version, a.action_index, a.type, a.asset, a.key, a.description, r.id AS rule_id,
+    r.key AS rule_key, a.rule
+FROM store.actions AS a JOIN store.rule_list AS r ON r.number = a.rule;
+
+-- One row per entry. Every action, operation and due item makes one entry so far, so `n` of its id is 0.
+CREATE OR REPLACE VIEW store.caused_entries AS
+SELECT m.entry_seq, m.log_seq, m.entry_type, m.action, m.asset, m.amount, m.lot_seq,
+    r.kind, r.id AS record_id, r.program, r.processed_at AS created_at,
+    coalesce(a.description, r.description) AS description,
+    a.rule_id, a.rule_key, a.rule_version, a.action_index,
+    store.uuid5(r.id, CASE r.kind WHEN 1 THEN 'entry:' || CAST(a.rule_id AS VARCHAR) || ':' || a.action_index || ':0'
+        ELSE 'entry:0' END) AS id
+FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS entry_type,
+        any_value(action) AS action, any_value(asset) AS asset, CAST(sum(amount) AS BIGINT) AS amount,
+        max(lot_seq) AS lot_seq
+    FROM store.movements WHERE log_seq > 0 GROUP BY entry_seq) AS m
+JOIN store.record_list AS r USING (log_seq)
+LEFT JOIN store.action_list AS a ON a.number = m.action;
+
+CREATE OR REPLACE VIEW store.lot_list AS
+SELECT l.*, store.uuid5(e.id, 'lot:' || (row_number() OVER (PARTITION BY l.entry_seq ORDER BY l.lot_seq) - 1)) AS id
+FROM store.lots AS l LEFT JOIN store.caused_entries AS e USING (entry_seq);
+
+CREATE OR REPLACE VIEW store.entry_list AS
+SELECT c.entry_seq, c.id, c.created_at, c.entry_type, c.program, c.asset, c.amount, c.kind AS cause,
+    c.record_id AS cause_id, c.log_seq, CASE c.kind WHEN 1 THEN c.record_id END AS event_id, c.rule_id, c.rule_key,
+    c.rule_version, c.action_index, l.reference, c.description
+FROM store.caused_entries AS c
+LEFT JOIN (SELECT entry_seq, any_value(reference) AS reference FROM store.lots WHERE reference IS NOT NULL
+    GROUP BY entry_seq) AS l USING (entry_seq)
+UNION ALL
+SELECT d.entry_seq, store.uuid5(l.id, CASE m.entry_type WHEN 8 THEN 'maturity' ELSE 'expiration' END), d.created_at,
+    m.entry_type, d.program, m.asset, m.amount, 3, l.id, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM store.due_entries AS d
+JOIN (SELECT entry_seq, entry_type, asset, amount FROM store.movements WHERE log_seq = 0) AS m USING (entry_seq)
+JOIN store.lot_list AS l USING (lot_seq);
+
+-- The legs of every entry, one row per account; `leg` is the stored position of its first movement.
+CREATE OR REPLACE VIEW store.leg_list AS
+SELECT entry_seq, account, any_value(asset) AS asset, CAST(sum(amount) AS BIGINT) AS amount, min(leg) AS leg
+FROM (SELECT entry_seq, debit AS account, asset, -amount AS amount, rowid AS leg FROM store.movements
+    UNION ALL SELECT entry_seq, credit, asset, amount, rowid FROM store.movements)
+GROUP BY entry_seq, account HAVING sum(amount) <> 0;
+
+-- Accounts as they read: entity, bucket.
+CREATE OR REPLACE MACRO store.account_entity(account) AS
+    CASE WHEN account < 0 THEN account WHEN account > 3 THEN account // 4 END;
+CREATE OR REPLACE MACRO store.account_bucket(account) AS
+    CASE WHEN account > 3 THEN store.bucket_name(account % 4) ELSE 'AVAILABLE' END;
+CREATE OR REPLACE MACRO store.account_type(account, kind) AS
+    CASE account WHEN 1 THEN 'SYSTEM_ISSUANCE' WHEN 2 THEN 'SYSTEM_REDEMPTION' WHEN 3 THEN 'SYSTEM_BREAKAGE'
+        ELSE store.entity_type_name(kind) END;
+
+-- What every movement with a lot does to it, and how much of the lot was left before and after.
+CREATE OR REPLACE VIEW store.lot_steps AS
+SELECT s.entry_seq, s.lot_seq, s.leg, s.kind, s.matures_at, s.repaid, s.hold_reference,
+    CAST(sum(s.delta) OVER w - s.delta AS BIGINT) AS remaining_before, CAST(sum(s.delta) OVER w AS BIGINT) AS remaining_after,
+    lag(s.kind) OVER w AS kind_before,
+    bool_or(s.kind = 6) OVER w AS matured
+FROM (SELECT m.entry_seq, m.lot_seq, m.rowid AS leg, l.matures_at, coalesce(p.repaid, 0) AS repaid, p.hold_reference,
+        CASE WHEN m.entry_seq = l.entry_seq THEN 1 WHEN m.entry_type = 8 THEN 6 WHEN m.entry_type = 9 THEN 7 ELSE 2 END
+            AS kind,
+        CASE WHEN m.entry_seq = l.entry_seq THEN m.amount WHEN m.entry_type = 8 THEN 0 ELSE -m.amount END
+            - coalesce(p.repaid, 0) AS delta
+    FROM store.movements AS m JOIN store.lots AS l ON l.lot_seq = m.lot_seq
+    LEFT JOIN store.lot_moves AS p ON p.entry_seq = m.entry_seq AND p.lot_seq = m.lot_seq
+    WHERE m.lot_seq > 0) AS s
+WINDOW w AS (PARTITION BY s.lot_seq ORDER BY s.entry_seq, s.leg);
+
+CREATE OR REPLACE VIEW main.batches AS
+SELECT b.batch, CAST(b.organization AS UUID) AS organization_id, b.clock_mode, store.instant(b.book_clock) AS book_clock,
+    b.ruleset_version, b.ruleset_sha256, b.last_log_seq, b.last_entry_seq, b.last_lot_seq, b.last_change_seq,
+    b.last_holder, store.instant(b.clock_reading) AS clock_reading, store.instant(b.clock_fixed) AS clock_fixed,
+    store.instant(b.horizon) AS horizon, b.record_order, b.evaluations, b.rows_read, b.events, b.operations,
+    b.duplicates, b.rejected, b.generated, b.completed, b.failed, b.late,
+    (SELECT list(struct_pack(name := s.name, sha256 := s.sha256, "rows" := s."rows") ORDER BY s.number)
+        FROM store.batch_sources AS bs JOIN store.sources AS s ON s.number = bs.source WHERE bs.batch = b.batch)
+        AS sources,
+    (SELECT list(struct_pack("table" := d.name, "rows" := d.row_count, digest := d.digest) ORDER BY d.position)
+        FROM store.digests AS d WHERE d.batch = b.batch) AS digests,
+    b.previous_seal, b.seal, store.instant(b.committed_at) AS committed_at, b.host, b.run_id
+FROM store.batches AS b ORDER BY b.batch;
+
+CREATE OR REPLACE VIEW main.entries AS
+SELECT e.entry_seq AS seq, e.id, b.batch, store.instant(e.created_at) AS created_at,
+    store.entry_type_name(e.entry_type) AS action_type, p.id AS program_id, p.key AS program, a.id AS asset_id,
+    a.symbol AS asset, store.units(e.amount, a.unit) AS amount, e.amount AS amount_minor,
+    CASE e.cause WHEN 1 THEN 'EVENT' WHEN 2 THEN 'OPERATION' ELSE 'DUE' END AS cause, e.cause_id,
+    nullif(e.log_seq, 0) AS log_seq, e.event_id, e.rule_id, e.rule_key AS rule, e.rule_version, e.action_index,
+    e.reference AS reference_id, CAST(NULL AS UUID) AS redemption_id, e.description
+FROM store.entry_list AS e
+LEFT JOIN store.program_list AS p ON p.number = e.program
+JOIN store.asset_list AS a ON a.number = e.asset
+ASOF JOIN store.entry_batches AS b ON e.entry_seq >= b.first_entry_seq;
+
+CREATE OR REPLACE VIEW main.postings AS
+SELECT l.entry_seq,
+    CAST(row_number() OVER (PARTITION BY l.entry_seq ORDER BY l.amount > 0, l.leg) - 1 AS SMALLINT) AS index,
+    store.account_type(l.account, n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, a.id AS asset_id,
+    a.symbol AS asset, store.account_bucket(l.account) AS bucket, store.units(l.amount, a.unit) AS amount,
+    l.amount AS amount_minor, b.batch
+FROM store.leg_list AS l
+LEFT JOIN store.entity_list AS n ON n.entity = store.account_entity(l.account)
+JOIN store.asset_list AS a ON a.number = l.asset
+ASOF JOIN store.entry_batches AS b ON l.entry_seq >= b.first_entry_seq;
+
+CREATE OR REPLACE VIEW main.lots AS
+SELECT l.lot_seq, l.id, store.entity_type_name(n.kind) AS holder_type, n.id AS holder_id, n.external_id AS holder,
+    a.id AS asset_id, a.symbol AS asset, p.id AS program_id, p.key AS program,
+    store.account_type(l.source, 3) AS source_type, s.id AS source_id, l.root AS root_lot_seq, l.entry_seq,
+    store.units(l.amount, a.unit) AS amount, l.amount AS amount_minor, store.instant(l.created_at) AS created_at,
+    store.instant(l.expires_at) AS expires_at, store.instant(l.matures_at) AS matures_at,
+    l.reference AS reference_id, b.batch, store.units(coalesce(o.remaining, 0), a.unit) AS remaining,
+    coalesce(o.remaining, 0) AS remaining_minor,
+    CASE WHEN o.lot_seq IS NOT NULL THEN store.lot_status_name(o.status) WHEN x.lot_seq IS NOT NULL THEN 'EXPIRED'
+        ELSE 'CONSUMED' END AS status,
+    CAST(NULL AS VARCHAR) AS hold_reference_id, false AS provisional
+FROM store.lot_list AS l
+JOIN store.holder_list AS n ON n.number = l.holder
+JOIN store.asset_list AS a ON a.number = l.asset
+LEFT JOIN store.program_list AS p ON p.number = l.program
+LEFT JOIN store.program_list AS s ON s.number = -l.source
+LEFT JOIN store.current_open_lots AS o ON o.lot_seq = l.lot_seq
+LEFT JOIN (SELECT DISTINCT lot_seq FROM store.movements WHERE entry_type = 9) AS x ON x.lot_seq = l.lot_seq
+ASOF JOIN store.entry_batches AS b ON l.entry_seq >= b.first_entry_seq;
+
+CREATE OR REPLACE VIEW main.lot_moves AS
+SELECT s.entry_seq, CAST(row_number() OVER (PARTITION BY s.entry_seq ORDER BY s.leg) - 1 AS INTEGER) AS index,
+    s.lot_seq, store.lot_move_kind_name(s.kind) AS kind,
+    CASE WHEN s.kind = 1 THEN NULL WHEN s.kind = 6 OR s.matures_at IS NOT NULL AND NOT s.matured THEN 'DEFERRED'
+        ELSE 'AVAILABLE' END AS status_before,
+    CASE s.kind WHEN 1 THEN 0 ELSE s.remaining_before END AS remaining_before_minor,
+    CASE WHEN s.kind = 7 THEN 'EXPIRED' WHEN s.remaining_after = 0 THEN 'CONSUMED'
+        WHEN s.kind = 1 AND s.matures_at IS NOT NULL THEN 'DEFERRED' ELSE 'AVAILABLE' END AS status_after,
+    s.remaining_after AS remaining_after_minor, s.hold_reference AS hold_reference_after, s.repaid AS repaid_minor,
+    b.batch
+FROM store.lot_steps AS s
+ASOF JOIN store.entry_batches AS b ON s.entry_seq >= b.first_entry_seq;
+
+CREATE OR REPLACE VIEW main.events AS
+SELECT store.uuid5(p.id, e.idempotency_key) AS id, e.log_seq, b.batch, p.id AS program_id, p.key AS program,
+    e.idempotency_key, 'EXTERNAL' AS event_type,
+    CASE WHEN e.given & 1 > 0 THEN coalesce(e.given_participant, h.external_id) END AS external_id,
+    CASE WHEN e.given & 2 > 0 THEN coalesce(CAST(e.given_participant AS UUID), h.id) END AS participant_id,
+    CASE WHEN e.given & 4 > 0 THEN coalesce(e.given_recipient, r.external_id) END AS recipient_external_id,
+    CASE WHEN e.given & 8 > 0 THEN coalesce(CAST(e.given_recipient AS UUID), r.id) END AS recipient_id,
+    store.instant(e.event_timestamp) AS event_timestamp, e.event_data, e.late, CAST(0 AS TINYINT) AS generation,
+    CAST(NULL AS UUID) AS parent_event_id, CAST(NULL AS UUID) AS automation_id, s.name AS source,
+    nullif(e.source_row, 0) AS source_row
+FROM store.events AS e
+JOIN store.program_list AS p ON p.number = e.program
+LEFT JOIN store.holder_list AS h ON h.number = e.holder
+LEFT JOIN store.holder_list AS r ON r.number = e.recipient
+LEFT JOIN store.sources AS s ON s.number = e.source
+ASOF JOIN store.log_batches AS b ON e.log_seq >= b.first_log_seq;
+
+CREATE OR REPLACE VIEW main.operations AS
+SELECT o.id, o.log_seq, b.batch, store.operation_type_name(o.type) AS type, o.program_id, o.program_key AS program,
+    o.idempotency_key, store.instant(o.effective_at) AS effective_at, o.fields, o.late, s.name AS source,
+    nullif(o.source_row, 0) AS source_row
+FROM store.operation_list AS o
+LEFT JOIN store.sources AS s ON s.number = o.source
+ASOF JOIN store.log_batches AS b ON o.log_seq >= b.first_log_seq;
+
+CREATE OR REPLACE VIEW main.outcomes AS
+SELECT t.record_id, t.log_seq, 1 AS attempt, CAST(NULL AS UUID) AS by_operation_id,
+    store.instant(t.processed_at) AS processed_at, h.id AS participant_id, r.id AS recipient_id,
+    CASE WHEN t.failed THEN 'FAILED' ELSE 'COMPLETED' END AS status, store.outcome_name(t.outcome) AS code,
+    a.rule_id, a.rule_key AS rule, a.action_index, CAST(NULL AS VARCHAR) AS message, b.batch
+FROM (SELECT store.uuid5(p.id, e.idempotency_key) AS record_id, e.log_seq, e.processed_at, e.holder, e.recipient,
+        e.outcome, e.outcome > 0 AS failed, e.action
+    FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
+    UNION ALL
+    SELECT id, log_seq, processed_at, 0, 0, outcome, outcome > 1, 0 FROM store.operation_list) AS t
+LEFT JOIN store.holder_list AS h ON h.number = t.holder
+LEFT JOIN store.holder_list AS r ON r.number = t.recipient
+LEFT JOIN store.action_list AS a ON a.number = t.action
+ASOF JOIN store.log_batches AS b ON t.log_seq >= b.first_log_seq;
+
+CREATE OR REPLACE VIEW main.evaluations AS
+SELECT store.uuid5(e.id, 'evaluation:1:' || CAST(r.id AS VARCHAR)) AS id, e.id AS event_id, e.log_seq, 1 AS attempt,
+    r.id AS rule_id, r.key AS rule, t.rule_version, t.rule_order, store.evaluation_status_name(t.status) AS status,
+    store.evaluation_reason_name(t.reason) AS reason, s.id AS stopped_by_rule_id, s.key AS stopped_by_rule,
+    t.status = 1 AND e.outcome = 0 AS applied, CAST(NULL AS VARCHAR) AS error_message,
+    store.instant(e.processed_at) AS created_at, b.batch
+FROM (SELECT ev.*, store.uuid5(p.id, ev.idempotency_key) AS id
+    FROM store.events AS ev JOIN store.program_list AS p ON p.number = ev.program WHERE ev.pattern > 0) AS e
+JOIN store.evaluation_patterns AS t USING (pattern)
+JOIN store.rule_list AS r ON r.number = t.rule
+LEFT JOIN store.rule_list AS s ON s.number = t.stopped_by
+ASOF JOIN store.log_batches AS b ON e.log_seq >= b.first_log_seq;
+
+-- Changes with their value as JSON text; the value before is that of the last change of the same thing.
+CREATE OR REPLACE VIEW store.change_values AS
+SELECT c.*, CASE
+        WHEN c.operation IN (2, 4) THEN NULL
+        WHEN c.state_type = 1 THEN NULL
+        WHEN c.state_type = 2 THEN store.plain_number(store.wide_integer(c.value, c.value_high), c.value_scale)
+        WHEN c.state_type = 3 THEN CAST(to_json(store.cell_text(c.value_kind, c.value, c.value_scale, c.text)) AS VARCHAR)
+        WHEN c.state_type IN (5, 6) THEN '"' || store.status_name(c.value) || '"'
+        ELSE c.text END AS new_value
+FROM store.changes AS c;
+
+CREATE OR REPLACE VIEW main.changes AS
+SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity,
+    p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
+    CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' ELSE k.text END AS key,
+    store.change_operation_name(c.operation) AS operation,
+    lag(c.new_value) OVER (PARTITION BY c.entity, c.state_type, c.key ORDER BY c.change_seq) AS old_value, c.new_value,
+    CASE r.kind WHEN 1 THEN 'EVENT' ELSE 'OPERATION' END AS cause, r.id AS cause_id, c.log_seq,
+    CASE r.kind WHEN 1 THEN r.id END AS event_id, a.rule_id, a.rule_key AS rule, a.action_index,
+    store.instant(r.processed_at) AS changed_at
+FROM store.change_values AS c
+JOIN store.record_list AS r USING (log_seq)
+LEFT JOIN store.entity_list AS n ON n.entity = c.entity
+LEFT JOIN store.program_list AS p ON p.number = c.key AND c.state_type = 6
+LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)
+LEFT JOIN store.action_list AS a ON a.number = c.action
+ASOF JOIN store.change_batches AS b ON c.change_seq >= b.first_change_seq;
+
+CREATE OR REPLACE VIEW main.definitions AS
+SELECT store.object_kind_name(d.kind) AS kind, CAST(o.id AS UUID) AS object_id, o.key, d.version,
+    store.change_type_name(d.change_type) AS change_type, store.instant(d.changed_at) AS changed_at, d.changes,
+    d.snapshot, d.ruleset_version, r.sha256 AS ruleset_sha256, d.batch
+FROM store.definitions AS d
+JOIN store.objects AS o ON o.kind = d.kind AND o.number = d.object
+LEFT JOIN store.rulesets AS r ON r.version = d.ruleset_version AND r.batch > 0
+ORDER BY d.batch, d.n;
+
+CREATE OR REPLACE VIEW main.rejects AS
+SELECT r.batch, r.n, s.name AS source, r.source_row, store.reject_reason_name(r.reason) AS reason, r.field, r.message,
+    t.id AS original_id, r.raw
+FROM store.rejects AS r
+LEFT JOIN store.sources AS s ON s.number = r.source
+LEFT JOIN store.record_list AS t ON t.log_seq = r.original_log_seq
+ORDER BY r.batch, r.n;
+
+CREATE OR REPLACE VIEW main.balances AS
+SELECT store.account_type(c.account, n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, a.id AS asset_id,
+    a.symbol AS asset, store.account_bucket(c.account) AS bucket, store.wide_units(c.amount, a.unit, a.power) AS amount,
+    CAST(c.amount AS DECIMAL(38, 0)) AS amount_minor, store.units(coalesce(o.amount, 0), a.unit) AS overdraft,
+    coalesce(o.amount, 0) AS overdraft_minor, c.last_entry_seq
+FROM (SELECT account, asset, CAST(amount AS DECIMAL(38, 0)) AS amount, last_entry_seq FROM store.current_balances
+    UNION ALL SELECT account, asset, amount, last_entry_seq FROM store.current_system_balances) AS c
+LEFT JOIN store.entity_list AS n ON n.entity = store.account_entity(c.account)
+JOIN store.asset_list AS a ON a.number = c.asset
+LEFT JOIN store.current_overdrafts AS o ON o.holder = c.account // 4 AND c.account > 3 AND c.account % 4 = 1
+    AND o.asset = c.asset;
+
+CREATE OR REPLACE VIEW main.balance_snapshots AS
+SELECT c.batch, store.account_type(c.account, n.kind) AS entity_type, n.id AS entity_id, n.key AS entity,
+    a.id AS asset_id, a.symbol AS asset, store.account_bucket(c.account) AS bucket,
+    store.wide_units(c.amount, a.unit, a.power) AS amount, c.amount AS amount_minor
+FROM (SELECT batch, account, asset, CAST(amount AS DECIMAL(38, 0)) AS amount FROM store.balance_snapshots
+    UNION ALL SELECT batch, account, asset, amount FROM store.system_snapshots) AS c
+LEFT JOIN store.entity_list AS n ON n.entity = store.account_entity(c.account)
+JOIN store.asset_list AS a ON a.number = c.asset;
+
+-- A participant is ACTIVE unless its last change of status says otherwise.
+CREATE OR REPLACE VIEW main.participants AS
+SELECT h.id, h.number, h.external_id, store.status_name(coalesce(s.status, 1)) AS status,
+    store.instant(r.processed_at) AS created_at
+FROM store.holder_list AS h
+JOIN (SELECT log_seq, processed_at FROM store.events UNION ALL SELECT log_seq, processed_at FROM store.operations) AS r
+    USING (log_seq)
+LEFT JOIN (SELECT entity, arg_max(value, change_seq) AS status FROM store.changes WHERE state_type = 5 GROUP BY entity)
+    AS s ON s.entity = h.number
+WHERE h.kind = 1;
+
+CREATE OR REPLACE VIEW main.enrollments AS
+SELECT h.id AS participant_id, h.external_id, p.id AS program_id, p.key AS program,
+    store.status_name(e.status) AS status
+FROM store.current_enrollments AS e
+JOIN store.holder_list AS h ON h.number = e.holder
+JOIN store.program_list AS p ON p.number = e.program;
+
+CREATE OR REPLACE VIEW main.counters AS
+SELECT store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, k.text AS key,
+    store.plain_number(store.wide_integer(c.low, c.high), c.scale) AS value,
+    store.instant(c.reset_at) AS last_reset_at, to_microseconds(c.reset_after) AS reset_after
+FROM store.current_counters AS c
+JOIN store.entity_list AS n ON n.entity = c.entity
+JOIN store.names AS k ON k.number = c.key;
+
+CREATE OR REPLACE VIEW main.tags AS
+SELECT store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, k.text AS tag
+FROM store.current_tags AS t
+JOIN store.entity_list AS n ON n.entity = t.entity
+JOIN store.names AS k ON k.number = t.key;
+
+CREATE OR REPLACE VIEW main.attributes AS
+SELECT store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, k.text AS key,
+    store.cell_text(t.kind, t.value, t.scale, t.text) AS value
+FROM store.current_attributes AS t
+JOIN store.entity_list AS n ON n.entity = t.entity
+JOIN store.names AS k ON k.number = t.key;
+
+CREATE OR REPLACE VIEW main.assets AS
+SELECT id, number, symbol, scale, store.inventory_mode_name(inventory_mode) AS inventory_mode,
+    store.issuance_policy_name(issuance_policy) AS issuance_policy
+FROM store.asset_list ORDER BY number;
+
+CREATE OR REPLACE VIEW main.programs AS
+SELECT id, number, key FROM store.program_list ORDER BY number;
+
+CREATE OR REPLACE VIEW main.rules AS
+SELECT r.id, r.number, r.key, p.id AS program_id, p.key AS program
+FROM store.rule_list AS r JOIN store.program_list AS p ON p.number = r.program ORDER BY r.number;
+
+CREATE OR REPLACE VIEW main.participant_balances AS
+SELECT h.external_id, h.id AS participant_id, a.symbol AS asset,
+    store.units(c.available, a.unit) AS available, store.units(c.held, a.unit) AS held,
+    store.units(c.deferred, a.unit) AS deferred, c.available AS available_minor, c.held AS held_minor,
+    c.deferred AS deferred_minor
+FROM (SELECT account // 4 AS holder, asset,
+        CAST(coalesce(sum(amount) FILTER (WHERE account % 4 = 1), 0) AS BIGINT) AS available,
+        CAST(coalesce(sum(amount) FILTER (WHERE account % 4 = 2), 0) AS BIGINT) AS held,
+        CAST(coalesce(sum(amount) FILTER (WHERE account % 4 = 3), 0) AS BIGINT) AS deferred
+    FROM store.current_balances WHERE account > 3 GROUP BY ALL) AS c
+JOIN store.holder_list AS h ON h.number = c.holder AND h.kind = 1
+JOIN store.asset_list AS a ON a.number = c.asset;
+
+CREATE OR REPLACE VIEW main.event_status AS
+SELECT e.log_seq, store.uuid5(p.id, e.idempotency_key) AS id, p.key AS program, e.idempotency_key, h.external_id,
+    store.instant(e.event_timestamp) AS event_timestamp, store.instant(e.processed_at) AS processed_at,
+    CASE WHEN e.outcome > 0 THEN 'FAILED' ELSE 'COMPLETED' END AS status, store.outcome_name(e.outcome) AS code,
+    a.rule_key AS failed_rule, a.action_index AS failed_action, e.late
+FROM store.events AS e
+JOIN store.program_list AS p ON p.number = e.program
+LEFT JOIN store.holders AS h ON h.number = e.holder
+LEFT JOIN store.action_list AS a ON a.number = e.action;
+
+CREATE OR REPLACE VIEW main.rule_issuance AS
+SELECT p.key AS program, r.key AS rule, a.symbol AS asset, m.credits, store.wide_units(m.amount, a.unit, a.power) AS issued,
+    m.amount AS issued_minor
+FROM (SELECT c.rule, m.asset, count(*) AS credits, CAST(sum(m.amount) AS DECIMAL(38, 0)) AS amount
+    FROM store.movements AS m JOIN store.actions AS c ON c.number = m.action WHERE m.entry_type = 1 GROUP BY ALL) AS m
+JOIN store.rule_list AS r ON r.number = m.rule
+JOIN store.program_list AS p ON p.number = r.program
+JOIN store.asset_list AS a ON a.number = m.asset;

@@ -13,14 +13,17 @@ A double is an exact decimal, infinity or NaN (§5.1); there are no binary float
 makes it a subclass of int, so types are compared by identity throughout. Arithmetic is in `values_numbers`, calendars
 and their texts in `values_time`.
 
+A map's keys are str, int, Uint and, for bools, `BoolKey`.
+
 Whatever goes wrong while evaluating is a `CelError`, or a `CelLimit` when a limit is exceeded. Nothing else may escape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from enum import Enum
 from typing import TypeAlias
 
 from earnbook.rules.syntax import Uint
@@ -97,6 +100,13 @@ class Optional:
     value: Value = None
 
 
+class BoolKey(Enum):
+    """A bool as the key of a map: Python would take True and 1 for the same key, CEL does not."""
+
+    FALSE = False
+    TRUE = True
+
+
 NONE = Optional(False)
 """`optional.none()`."""
 
@@ -145,6 +155,8 @@ _SPOKEN_NAMES = {
 }
 
 NUMBER_TYPES = frozenset((int, Uint, Decimal))
+
+_KEY_TYPES = frozenset((str, int, Uint, Decimal, BoolKey))
 
 _ORDERED_TYPES = frozenset((str, bool, bytes, Timestamp, Duration))
 
@@ -281,17 +293,36 @@ def contains(item: Value, container: Value) -> bool:
 
 def find(mapping: dict[Value, Value], key: Value) -> Optional:
     """The value under a key, numbers by value; a key of a type that maps cannot have is absent."""
-    if type(key) is str:
-        return Optional(True, mapping[key]) if key in mapping else NONE
-    if type(key) is bool or key == 0 or key == 1:
-        # Python holds True and 1 for the same key; CEL does not.
-        for known, value in mapping.items():
-            if known == key and (type(known) is bool) == (type(key) is bool):
-                return Optional(True, value)
-        return NONE
-    if type(key) in NUMBER_TYPES and key in mapping:
-        return Optional(True, mapping[key])
+    if type(key) in _KEY_TYPES:
+        if key in mapping:
+            return Optional(True, mapping[key])
+    elif type(key) is bool:
+        return find(mapping, BoolKey(key))
     return NONE
+
+
+def make_map(entries: Iterable[tuple[Value, Value]]) -> dict[Value, Value]:
+    """A map from keys and values; keys are texts, integers and bools, and none may repeat."""
+    made: dict[Value, Value] = {}
+    for key, value in entries:
+        put(made, key, value)
+    return made
+
+
+def put(mapping: dict[Value, Value], key: Value, value: Value) -> None:
+    """Add an entry to a map that is being built."""
+    if type(key) is bool:
+        key = BoolKey(key)
+    elif type(key) is not str and type(key) is not int and type(key) is not Uint:
+        raise CelError(f"a {spoken_type(key)} cannot be the key of a map")
+    if key in mapping:
+        raise CelError(f"the key {_shown_key(key_value(key))} is there twice")
+    mapping[key] = value
+
+
+def key_value(key: Value) -> Value:
+    """The key of a map as a value."""
+    return key.value if type(key) is BoolKey else key
 
 
 def select(operand: Value, field: str) -> Value:

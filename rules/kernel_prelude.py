@@ -1,7 +1,7 @@
 """Exact arithmetic on (mantissa, scale) pairs of int64: the functions that generated kernels are made of.
 
-`lower_kernel` copies the text of this file into every generated module, where numba compiles it; as plain Python it does
-the same, which is how it is tested. A number is mantissa / 10**scale. What does not fit is never wrapped or rounded:
+`lower_kernel` copies the text of this file into every generated module, where numba compiles it; as plain Python it
+does the same, which is how it is tested. A number is mantissa / 10**scale. What does not fit is never wrapped or rounded:
 functions return (mantissa, scale, fits), and where `fits` is false the caller leaves the row to the closures.
 
 Operands of arithmetic stay below 2**62, so that no sum, difference or negation can leave int64.

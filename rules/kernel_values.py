@@ -1,7 +1,7 @@
 """What generated kernel code knows of a CEL value while it is written: the values of `kernel_expressions`, and code.
 
-Every value is a handful of *names*: Python expressions (variables or constants) of int64 or bool that the generated code
-has already computed. An error is a value, never an exception: numbers, texts and times carry an `error` name, a boolean
+Every value is a handful of *names*: Python expressions (variables or constants) of int64 or bool that the generated
+code has already computed. An error is a value, never an exception: numbers, texts and times carry an `error` name, a boolean
 is 0, 1 or 2 for error. `Code` collects lines, and remembers which arrays and literals they use.
 """
 
@@ -52,7 +52,7 @@ class Bool:
 class Number:
     """mantissa / 10**scale; the mantissa is 0 where there is an error.
 
-    `integer` says whether its CEL type is int (None: not known before the row is seen); `constant` is a literal's value.
+    `integer` says whether its CEL type is int (None: not known before the row is seen); `constant`: a literal's value.
     """
 
     mantissa: str
@@ -181,10 +181,11 @@ class Code:
 
     @contextmanager
     def captured(self) -> Iterator[Block]:
-        """Collect what is written inside the `with` in a block instead of here; also when it raises."""
+        """Collect what is written inside the `with` in a block, one level deeper; nothing is added here."""
         outer, depth = self.lines, self.depth
-        block = Block([], depth)
+        block = Block([], depth + 1)
         self.lines = block.lines
+        self.depth += 1
         try:
             yield block
         finally:

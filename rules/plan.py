@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal as OneOf
 from typing import Any, TypeAlias
+from typing import Literal as OneOf
 
 from earnbook.rules.syntax import (
     Bind,

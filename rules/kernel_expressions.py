@@ -1,0 +1,524 @@
+"""From syntax tree to the lines of a kernel function: the part of CEL that int64 arithmetic over columns can express.
+
+`KernelWriter` walks a tree once and emits straight-line code with a few `if`s; each node becomes a value of
+`kernel_values`. What it cannot express raises `Unsupported`: the smallest part around it that depends on the event alone
+becomes a precomputed column; where state is involved the row is left to the closures (`return BAIL`), at the point
+where the value would be needed. Semantics are those of §5 and §11.3; the closures are the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from earnbook.ledger.schema import Kind
+from earnbook.rules.kernel_values import (
+    Block,
+    Bool,
+    Code,
+    Dyn,
+    Failure,
+    Length,
+    LiteralList,
+    Lowered,
+    Null,
+    Number,
+    StatusOf,
+    Text,
+    Time,
+    Unsupported,
+)
+from earnbook.rules.plan import (
+    EventColumn,
+    Inventory,
+    PrecomputedColumn,
+    access_path,
+    outermost_macros,
+    reads_of,
+    unparse,
+)
+from earnbook.rules.syntax import Call, Expression, Has, Index, ListLiteral, Literal, Name, Node, Select, Span, Uint
+from earnbook.rules.values import Duration, EvaluationError, Timestamp
+
+BAIL_LINE = "return BAIL"
+SCALE_MAX = 18
+DEPTH_MAX = 40
+"""Nested blocks of generated code; Python itself stops at 100."""
+
+NODES_MAX = 1_500
+"""Nodes of an expression; a larger one is left to the closures, which have no compiler to wait for."""
+
+TIME_PARTS = {
+    "getFullYear": 0,
+    "getMonth": 1,
+    "getDayOfMonth": 2,
+    "getDate": 3,
+    "getDayOfWeek": 4,
+    "getDayOfYear": 5,
+    "getHours": 6,
+    "getMinutes": 7,
+    "getSeconds": 8,
+    "getMilliseconds": 9,
+}
+"""Parts of an instant in UTC, by the number that the prelude's `_time_part` knows them by."""
+
+_INTEGER_FUNCTIONS = frozenset(("size", "int", "indexOf", "lastIndexOf", "_%_", *TIME_PARTS))
+_DECIMAL_FUNCTIONS = frozenset(("round", "floor", "ceil", "double"))
+
+_NO_EXPRESSION = Expression("", Literal(id=0, span=Span(0, 0), value=None))
+
+_STARTS: dict[type, tuple[str, ...]] = {
+    Bool: ("2",),
+    Number: ("0", "0", "True"),
+    Text: ("-1", "True"),
+    Time: ("0", "True"),
+    Length: ("0", "True"),
+    Dyn: (str(int(Kind.ERROR)), "0", "0"),
+}
+"""What the parts of a joined value are before a branch sets them: an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that is not expressed by the kernel itself: what, how it is done instead, and why."""
+
+    text: str
+    instead: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramFacts:
+    """What is constant about the event's program."""
+
+    id: str
+    key: str
+
+
+@dataclass(slots=True, kw_only=True)
+class KernelWriter:
+    """Writes one generated function of one program.
+
+    `evaluate` gives the value of a constant expression, `calls` lowers the operators and functions by name.
+    """
+
+    inventory: Inventory
+    literals: LiteralList
+    program: ProgramFacts
+    evaluate: Callable[[Expression], object]
+    calls: Mapping[str, Callable[[KernelWriter, Call], Lowered]]
+    code: Code = field(default_factory=Code)
+    notes: list[Note] = field(default_factory=list)
+    _expression: Expression = _NO_EXPRESSION
+    _indivisible: bool = False
+
+    def write(self, expression: Expression) -> Lowered:
+        """Emit the code of a whole expression; raises Unsupported when no part of it can be left to a column."""
+        self._expression = expression
+        self._indivisible = outermost_macros(expression.root) > 1
+        if self._indivisible:
+            reason = Unsupported("several macros share one limit of elements")
+            return self._precomputed(expression.root, reason)
+        return self.lower(expression.root)
+
+    def bail(self, node: Node, reason: Unsupported) -> None:
+        """Emit that the row is left to the closures here, and note why."""
+        self.notes.append(Note(text=unparse(node), instead="closures, row by row", why=str(reason)))
+        self.code.emit(BAIL_LINE)
+
+    # --- nodes ---
+
+    def lower(self, node: Node) -> Lowered:
+        """The value of a node; what the kernel cannot express becomes a precomputed column where that is possible."""
+        mark, length, depth = self.inventory.mark(), len(self.code.lines), self.code.depth
+        notes = len(self.notes)
+        try:
+            if self.code.depth > DEPTH_MAX:
+                raise Unsupported("it is nested too deeply")
+            return self._lower_supported(node)
+        except Unsupported as reason:
+            self.inventory.rollback(mark)
+            del self.code.lines[length:]
+            del self.notes[notes:]
+            self.code.depth = depth
+            return self._precomputed(node, reason)
+
+    def _lower_supported(self, node: Node) -> Lowered:
+        match node:
+            case Literal(value=value):
+                return self.constant(value)
+            case Name(name="now" | ".now"):
+                return Time(f"{self.code.array('now')}[record]", "False")
+            case Has():
+                return self._has(node)
+            case Select() | Index():
+                return self._access(node)
+            case Call():
+                return self._constant_call(node) if reads_of(node).constant else self._call(node)
+            case Name(name=name):
+                raise Unsupported(f"`{name}` is used as a whole")
+            case ListLiteral():
+                raise Unsupported("the kernel has no lists")
+            case _:
+                raise Unsupported("the kernel has no maps, macros or bindings")
+
+    def constant(self, value: object) -> Lowered:
+        """A constant as a value; raises Unsupported for types the kernel has not."""
+        match value:
+            case None:
+                return Null()
+            case bool():
+                return Bool("1" if value else "0")
+            case Uint():
+                raise Unsupported("the kernel has no uint")
+            case int() if -(2**63) < value < 2**63:
+                return Number(str(value), "0", "False", True, value)
+            case Decimal() if value.is_finite():
+                return _decimal_constant(value)
+            case str():
+                return Text(self.literals.name(self.code, "text", value), "False", value)
+            case Timestamp(nanoseconds=nanoseconds) if nanoseconds % 1000 == 0:
+                return Time(str(nanoseconds // 1000), "False")
+            case Duration(nanoseconds=nanoseconds) if nanoseconds % 1000 == 0:
+                return Length(str(nanoseconds // 1000), "False")
+            case _:
+                raise Unsupported(f"the kernel has no constant {value}")
+
+    def _call(self, node: Call) -> Lowered:
+        match node.function:
+            case "_&&_" | "_||_":
+                return self._junction(node)
+            case "!_":
+                return self._not(node)
+            case "_?_:_":
+                return self._choose(node)
+            case name if name in self.calls:
+                return self.calls[name](self, node)
+            case name:
+                raise Unsupported(f"{name} is not in the kernel")
+
+    def _constant_call(self, node: Node) -> Lowered:
+        try:
+            return self.constant(self.evaluate(Expression(self._expression.text, node)))
+        except EvaluationError:
+            return Failure()
+
+    def _precomputed(self, node: Node, reason: Unsupported) -> Lowered:
+        reads = reads_of(node)
+        if not reads.event_only or reads.constant or (self._indivisible and node is not self._expression.root):
+            raise reason
+        column = PrecomputedColumn(
+            unparse(node),
+            Expression(self._expression.text, node),
+            reads=None if "event" in reads.whole else reads.event,
+            reads_now=reads.now,
+        )
+        number = self.inventory.precomputed_column(column)
+        self.notes.append(Note(text=column.text, instead="precomputed column", why=str(reason)))
+        return self._load(f"P{number}", integer_kind(node))
+
+    def _load(self, column: str, integer: bool | None) -> Dyn:
+        code = self.code
+        kind = code.assign("k", f"{code.array('kind')}[{column}, record]")
+        value = code.assign("v", f"{code.array('value')}[{column}, record]")
+        if integer is False:
+            return Dyn(kind, value, f"{code.array('scale')}[{column}]", False)
+        if integer:
+            return Dyn(kind, value, "0", True)
+        scale = code.assign("s", f"{code.array('scale')}[{column}] if {kind} == {int(Kind.NUMBER)} else 0")
+        return Dyn(kind, value, scale, None)
+
+    # --- fields and state ---
+
+    def event_field(self, path: tuple[str, ...]) -> Dyn:
+        return self._load(f"E{self.inventory.event_column(EventColumn(path))}", False)
+
+    def _access(self, node: Node) -> Lowered:
+        root, path = access_path(node)
+        match root, path:
+            case "event", path if path:
+                return self.event_field(path)
+            case (("participant" | "program" as root), ("counters", key)):
+                present, number = self.counter(root, key)
+                return replace(number, error=self.code.assign("e", f"not {present}"))
+            case (("participant" | "program" as root), ("attributes", key)):
+                present, text = self.attribute(root, key)
+                return replace(text, error=self.code.assign("e", f"not {present}"))
+            case (("participant" | "program" as root), ("status",)):
+                return self._status(root)
+            case "program", ("key",):
+                return self.constant(self.program.key)
+            case "program", ("id",):
+                return self.constant(self.program.id)
+            case None, _:
+                raise Unsupported("access to a computed value or by a computed key")
+            case root, path:
+                raise Unsupported(f"`{'.'.join((root or '', *path))}` is not in the kernel's state")
+
+    def _slot(self, root: str) -> str:
+        return "slot" if root == "participant" else "program_slot"
+
+    def _status(self, root: str) -> Lowered:
+        slot = self._slot(root)
+        status = self.code.assign("v", f"int64({self.code.array('status')}[{slot}]) if {slot} >= 0 else 0")
+        return StatusOf(status, self.code.assign("e", f"{slot} < 0"))
+
+    def counter(self, root: str, key: str) -> tuple[str, Number]:
+        """Whether the counter exists, and its value, which is 0 where it does not."""
+        code, slot = self.code, self._slot(root)
+        column = code.assign("c", self.literals.name(code, "counter", key))
+        mantissa, scale, present = code.assign("m", "0"), code.assign("s", "0"), code.assign("h", "False")
+        with code.nested(f"if {slot} >= 0 and {column} >= 0 and {code.array('counter_scale')}[{slot}, {column}] >= 0:"):
+            code.emit(f"{present} = True")
+            at, after = code.array("counter_reset_at"), code.array("counter_reset_after")
+            now = f"{code.array('now')}[record]"
+            elapsed = f"_counter_is_elapsed({at}[{slot}, {column}], {after}[{slot}, {column}], {now})"
+            with code.nested(f"if not {elapsed}:"):
+                code.emit(f"{mantissa} = {code.array('counter_low')}[{slot}, {column}]")
+                code.emit(f"{scale} = int64(counter_scale[{slot}, {column}])")
+                with code.nested(f"if {code.array('counter_high')}[{slot}, {column}] != {mantissa} >> 63:"):
+                    code.emit(BAIL_LINE)
+        return present, Number(mantissa, scale, "False", False)
+
+    def attribute(self, root: str, key: str) -> tuple[str, Text]:
+        """Whether the attribute exists, and its text; one that is stored as another kind is left to the closures."""
+        code, slot = self.code, self._slot(root)
+        column = code.assign("c", self.literals.name(code, "attribute", key))
+        text, present = code.assign("t", "-1"), code.assign("h", "False")
+        kinds = code.array("attribute_kind")
+        absent = f"{kinds}[{slot}, {column}] != {int(Kind.ABSENT)}"
+        with code.nested(f"if {slot} >= 0 and {column} >= 0 and {absent}:"):
+            with code.nested(f"if {kinds}[{slot}, {column}] != {int(Kind.TEXT)}:"):
+                code.emit(BAIL_LINE)
+            code.emit(f"{present} = True")
+            code.emit(f"{text} = {code.array('attribute_value')}[{slot}, {column}]")
+        return present, Text(text, "False")
+
+    def tag(self, root: str, tag: str) -> Lowered:
+        if tag != tag.lower():
+            return Bool("0")
+        code, slot = self.code, self._slot(root)
+        bit = code.assign("c", self.literals.name(code, "tag", tag))
+        result = code.assign("b", "0")
+        with code.nested(f"if {slot} >= 0 and {bit} >= 0:"):
+            word = f"{code.array('tags')}[{slot}, {bit} >> 6]"
+            code.emit(f"{result} = int64(({word} >> uint64({bit} & 63)) & uint64(1))")
+        return Bool(result)
+
+    def _has(self, node: Has) -> Lowered:
+        root, path = access_path(node)
+        match root, path:
+            case "event", path if path:
+                return self.event_has(path)
+            case (("participant" | "program" as root), ("counters" | "attributes" as map_name, key)):
+                return self.state_has(root, map_name, key)
+            case _:
+                raise Unsupported("has() of this is not in the kernel")
+
+    def event_has(self, path: tuple[str, ...]) -> Lowered:
+        found = f"1 if {self.event_field(path).kind} != {int(Kind.ABSENT)} else 0"
+        if len(path) > 1:
+            outer = self.event_field(path[:-1])
+            found = f"2 if {outer.kind} != {int(Kind.MAP)} else ({found})"
+        return Bool(self.code.assign("b", found))
+
+    def state_has(self, root: str, map_name: str, key: str) -> Lowered:
+        code, slot = self.code, self._slot(root)
+        if map_name == "counters":
+            column = code.assign("c", self.literals.name(code, "counter", key))
+            there = f"{code.array('counter_scale')}[{slot}, {column}] >= 0"
+        else:
+            column = code.assign("c", self.literals.name(code, "attribute", key))
+            there = f"{code.array('attribute_kind')}[{slot}, {column}] != {int(Kind.ABSENT)}"
+        return Bool(code.assign("b", f"1 if {slot} >= 0 and {column} >= 0 and {there} else 0"))
+
+    # --- booleans ---
+
+    def boolean(self, value: Lowered) -> str:
+        """The value as 0, 1 or 2; anything but a boolean is an error."""
+        match value:
+            case Bool(code=name):
+                return name
+            case Dyn(kind=kind, value=number):
+                self.bail_if(f"{kind} == {int(Kind.WIDE)}")
+                return self.code.assign("b", f"{number} if {kind} == {int(Kind.BOOL)} else 2")
+            case _:
+                return "2"
+
+    def bail_if(self, condition: str) -> None:
+        with self.code.nested(f"if {condition}:"):
+            self.code.emit(BAIL_LINE)
+
+    def _junction(self, node: Call) -> Lowered:
+        """`&&` and `||` over all operands of a chain: the deciding value wins over errors, errors over the neutral one.
+
+        The order of evaluation cannot be seen, so operands that need the closures come last: most rows never get there.
+        """
+        decisive = "0" if node.function == "_&&_" else "1"
+        lowered: list[tuple[Block, str]] = []
+        unsupported: list[tuple[Node, Unsupported]] = []
+        for operand in _chain(node, node.function):
+            try:
+                with self.code.captured() as block:
+                    result = self.boolean(self.lower(operand))
+                lowered.append((block, result))
+            except Unsupported as reason:
+                unsupported.append((operand, reason))
+        if not lowered:
+            raise unsupported[0][1]
+        total = self.code.assign("b", "1" if decisive == "0" else "0")
+        for number, (block, result) in enumerate(lowered):
+            if number == 0:
+                self._decide(block, result, total, decisive)
+                continue
+            with self.code.nested(f"if {total} != {decisive}:"):
+                self._decide(block, result, total, decisive)
+        if unsupported:
+            with self.code.nested(f"if {total} != {decisive}:"):
+                self.bail(*unsupported[0])
+        return Bool(total)
+
+    def _decide(self, block: Block, result: str, total: str, decisive: str) -> None:
+        self.code.insert(block)
+        with self.code.nested(f"if {result} == {decisive}:"):
+            self.code.emit(f"{total} = {decisive}")
+        with self.code.nested(f"elif {result} == 2:"):
+            self.code.emit(f"{total} = 2")
+
+    def _not(self, node: Call) -> Lowered:
+        result = self.boolean(self.lower(node.arguments[0]))
+        return Bool(self.code.assign("b", f"2 if {result} == 2 else 1 - {result}"))
+
+    def _choose(self, node: Call) -> Lowered:
+        """`c ? a : b`: only the chosen branch is evaluated; a branch that needs the closures bails out there."""
+        condition = self.boolean(self.lower(node.arguments[0]))
+        branches: list[tuple[Block, Lowered | None]] = []
+        unsupported: list[Unsupported] = []
+        for branch in node.arguments[1:]:
+            value: Lowered | None = None
+            with self.code.captured() as block:
+                try:
+                    value = self.lower(branch)
+                except Unsupported as reason:
+                    unsupported.append(reason)
+                    self.bail(branch, reason)
+            branches.append((block, value))
+        known = [value for _, value in branches if value is not None]
+        if not known:
+            raise unsupported[0]
+        return self._join(condition, branches, known)
+
+    def _join(self, condition: str, branches: list[tuple[Block, Lowered | None]], known: list[Lowered]) -> Lowered:
+        """One value of two branches; branches of different types become a Dyn, no branch an error."""
+        code = self.code
+        shape = type(known[0])
+        alike = shape in _STARTS and all(type(value) is shape for value in known)
+        targets = [code.assign("j", start) for start in _STARTS[shape if alike else Dyn]]
+        headers = (f"if {condition} == 1:", f"elif {condition} == 0:")
+        for header, (block, value) in zip(headers, branches, strict=True):
+            with code.nested(header):
+                code.insert(block)
+                if value is None:
+                    continue
+                for target, name in zip(targets, _parts(value if alike else self.dynamic(value)), strict=True):
+                    code.emit(f"{target} = {name}")
+        return _rebuilt(shape if alike else Dyn, targets, known)
+
+    def dynamic(self, value: Lowered) -> Dyn:
+        """Any value with its kind beside it."""
+        match value:
+            case Dyn():
+                return value
+            case Bool(code=name):
+                kind = self.code.assign("k", f"{int(Kind.BOOL)} if {name} < 2 else {int(Kind.ERROR)}")
+                return Dyn(kind, name, "0", False)
+            case Number(mantissa=mantissa, scale=scale, error=error, integer=integer):
+                kind = self._kind(Kind.INT if integer else Kind.NUMBER, error)
+                return Dyn(kind, mantissa, scale, integer)
+            case Text(code=name, error=error):
+                return Dyn(self._kind(Kind.TEXT, error), name, "0", False)
+            case Time(microseconds=name, error=error):
+                return Dyn(self._kind(Kind.TIMESTAMP, error), name, "0", False)
+            case Null():
+                return Dyn(str(int(Kind.NULL)), "0", "0", False)
+            case Failure():
+                return Dyn(str(int(Kind.ERROR)), "0", "0", False)
+            case _:
+                raise Unsupported("the branches of `?:` have types that the kernel cannot mix")
+
+    def _kind(self, kind: Kind, error: str) -> str:
+        return self.code.assign("k", f"{int(Kind.ERROR)} if {error} else {int(kind)}")
+
+
+def _decimal_constant(value: Decimal) -> Number:
+    """A decimal literal; raises Unsupported when it is beyond int64 or 18 decimals."""
+    sign, digits, exponent = value.as_tuple()
+    mantissa = int("".join(map(str, digits)) or "0")
+    scale = -int(exponent)
+    while mantissa and scale > 0 and mantissa % 10 == 0:
+        mantissa, scale = mantissa // 10, scale - 1
+    if mantissa == 0:
+        scale = 0
+    if scale < 0 and scale >= -SCALE_MAX:
+        mantissa, scale = mantissa * 10**-scale, 0
+    if not 0 <= scale <= SCALE_MAX or mantissa >= 2**63:
+        raise Unsupported(f"{value} does not fit 64 bits")
+    return Number(str(-mantissa if sign else mantissa), str(scale), "False", False, value)
+
+
+def _chain(node: Node, function: str) -> Iterator[Node]:
+    """The operands of a chain of one operator, from left to right."""
+    if isinstance(node, Call) and node.function == function:
+        for argument in node.arguments:
+            yield from _chain(argument, function)
+    else:
+        yield node
+
+
+def _parts(value: Lowered) -> tuple[str, ...]:
+    match value:
+        case Bool(code=name):
+            return (name,)
+        case Number(mantissa=mantissa, scale=scale, error=error):
+            return mantissa, scale, error
+        case (
+            Text(code=name, error=error) | Time(microseconds=name, error=error) | Length(microseconds=name, error=error)
+        ):
+            return name, error
+        case Dyn(kind=kind, value=number, scale=scale):
+            return kind, number, scale
+        case _:
+            raise TypeError(f"{value} has no parts")
+
+
+def _rebuilt(shape: type, targets: list[str], known: list[Lowered]) -> Lowered:
+    integers = {value.integer for value in known if isinstance(value, Number | Dyn)}
+    integer = integers.pop() if len(integers) == 1 else None
+    if shape is Bool:
+        return Bool(targets[0])
+    if shape is Number:
+        return Number(targets[0], targets[1], targets[2], integer)
+    if shape is Dyn:
+        return Dyn(targets[0], targets[1], targets[2], integer)
+    return shape(targets[0], targets[1])  # type: ignore[no-any-return]
+
+
+def integer_kind(node: Node) -> bool | None:
+    """Whether numbers that an expression gives are CEL ints (True), doubles (False), or either (None)."""
+    match node:
+        case Literal(value=value):
+            return type(value) is int
+        case Call(function=name, arguments=arguments):
+            if name in _INTEGER_FUNCTIONS:
+                return True
+            if name in _DECIMAL_FUNCTIONS:
+                return False
+            if name in ("_+_", "_-_", "_*_", "_/_"):
+                kinds = [integer_kind(argument) for argument in arguments]
+                return False if False in kinds else True if all(kinds) else None
+            if name == "-_":
+                return integer_kind(arguments[0])
+            return None
+        case _:
+            return False if access_path(node)[0] == "event" else None

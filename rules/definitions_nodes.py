@@ -21,6 +21,9 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.
 DEPTH_MAX = 64
 """How deep a document may nest."""
 
+SHORT_NAMES = {"asset_id": "asset", "program_id": "program"}
+"""Reference fields that may be written short (§6.1)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -105,18 +108,29 @@ def plain(node: Node) -> Any:
 def follow(node: Node, steps: Iterable[str | int]) -> tuple[Node, list[str | int]]:
     """Walk down as far as the steps exist; steps that name no member (such as a union's tag) are passed over.
 
-    Returns the last node reached and the steps that led there.
+    Returns the last node reached and the steps that led there, with the names that the file uses.
     """
     taken: list[str | int] = []
     for step in steps:
-        if isinstance(node, Mapping) and isinstance(step, str) and step in node.members:
-            node = node.members[step]
+        if isinstance(node, Mapping) and isinstance(step, str):
+            name = member_name(node, step)
+            if name is None:
+                continue
+            node, step = node.members[name], name
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
         else:
             continue
         taken.append(step)
     return node, taken
+
+
+def member_name(node: Mapping, name: str) -> str | None:
+    """The name under which the file states a field, in full or short; None where it does not."""
+    if name in node.members:
+        return name
+    short = SHORT_NAMES.get(name)
+    return short if short in node.members else None
 
 
 def show_path(base: str, steps: Iterable[str | int], root: Node | None = None) -> str:
@@ -128,8 +142,9 @@ def show_path(base: str, steps: Iterable[str | int], root: Node | None = None) -
             text += f"[{label(item, step)}]"
             node = item
         else:
-            text += f".{step}" if text else step
-            node = node.members.get(step) if isinstance(node, Mapping) else None
+            name = (member_name(node, step) if isinstance(node, Mapping) else None) or step
+            text += f".{name}" if text else name
+            node = node.members.get(name) if isinstance(node, Mapping) else None
     return text
 
 

@@ -140,6 +140,17 @@ Trigger: TypeAlias = Annotated[
     CronTrigger | OneTimeTrigger | ImmediateTrigger | ParticipantStateTrigger, Field(discriminator="type")
 ]
 
+TRIGGER_MODELS: tuple[type[Definition], ...] = (
+    CronTrigger,
+    OneTimeTrigger,
+    ImmediateTrigger,
+    AttributeDateTrigger,
+    IntervalTrigger,
+    CronSubscriptionTrigger,
+    ThresholdTrigger,
+)
+"""The model of each trigger and schedule type, in the order of §17."""
+
 
 class Automation(Definition):
     """Makes events by itself: by the clock, once, or from participants' state (§17)."""

@@ -1,0 +1,85 @@
+"""Checks every expression of the definitions, with a caret into the file (§11).
+
+Works on raw objects, so that expressions are checked also where an object has other mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from earnbook.rules import definitions_nodes as nodes
+from earnbook.rules.definitions_collect import RawObject
+from earnbook.rules.definitions_nodes import Scalar, follow
+from earnbook.rules.issues import Issue, IssueError
+from earnbook.rules.models_fields import is_uuid
+from earnbook.rules.parse import parse_expression
+from earnbook.rules.syntax import Expression
+
+_ACTION_EXPRESSIONS = {"amount": "number", "reference_id": "text"}
+_TARGET_EXPRESSIONS = ("external_id", "participant_id", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An expression in a raw object: its steps, its text, and what it must give (`bool`, `number`, `text`, `any`)."""
+
+    steps: tuple[str | int, ...]
+    text: str
+    result: str
+
+
+def check_expressions(raw: RawObject, issues: list[Issue]) -> None:
+    """Add what is wrong with the expressions of a rule or an automation; other objects have none."""
+    for place in expression_places(raw):
+        try:
+            _ = parse_expression(place.text)
+        except IssueError as error:
+            issues += [raw.expression_issue(issue, *place.steps) for issue in error.issues]
+
+
+def expression_places(raw: RawObject) -> Iterator[Place]:
+    """All expressions of a raw object, in the order of its fields."""
+    if raw.kind == "automation":
+        for name in ("participant_filter", "guard_condition"):
+            yield from _place(raw, (name,), "bool")
+    if raw.kind != "rule":
+        return
+    yield from _place(raw, ("condition",), "bool")
+    for index, action in enumerate(raw.node.items_of("actions")):
+        if isinstance(action, nodes.Mapping):
+            yield from _action_places(raw, action, ("actions", index))
+
+
+def attribute_expression(text: str) -> Expression | None:
+    """The expression that a SET_ATTRIBUTE value is, or None where it is literal text (§11.4).
+
+    Raises IssueError when the value begins with `=` and the rest is no expression; the spans count from the `=`.
+    """
+    raise NotImplementedError
+
+
+def _action_places(raw: RawObject, action: nodes.Mapping, steps: tuple[str | int, ...]) -> Iterator[Place]:
+    kind = action.text("type")
+    if kind == "COUNTER":
+        yield from _place(raw, (*steps, "value"), "number")
+    for name, result in _ACTION_EXPRESSIONS.items():
+        yield from _place(raw, (*steps, name), result)
+    for name in _TARGET_EXPRESSIONS:
+        for place in _place(raw, (*steps, "target", name), "text"):
+            if not is_uuid(place.text) or name != "id":
+                yield place
+
+
+def _place(raw: RawObject, steps: tuple[str | int, ...], result: str) -> Iterator[Place]:
+    node, taken = follow(raw.node, steps)
+    if len(taken) != len(steps) or not isinstance(node, Scalar) or node.value is None:
+        return
+    value = node.value
+    if isinstance(value, bool):
+        yield Place(steps, "true" if value else "false", result)
+    elif isinstance(value, int | Decimal):
+        yield Place(steps, str(value), result)
+    elif value:
+        yield Place(steps, value, result)

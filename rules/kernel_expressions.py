@@ -1,9 +1,9 @@
 """From syntax tree to the lines of a kernel function: the part of CEL that int64 arithmetic over columns can express.
 
 `KernelWriter` walks a tree once and emits straight-line code with a few `if`s; each node becomes a value of
-`kernel_values`. What it cannot express raises `Unsupported`: the smallest part around it that depends on the event alone
-becomes a precomputed column; where state is involved the row is left to the closures (`return BAIL`), at the point
-where the value would be needed. Semantics are those of §5 and §11.3; the closures are the reference.
+`kernel_values`. What it cannot express raises `Unsupported`: the smallest part around it that depends on the event
+alone becomes a precomputed column; where state is involved the row is left to the closures (`return BAIL`), at the
+point where the value would be needed. Semantics are those of §5 and §11.3; the closures are the reference.
 """
 
 from __future__ import annotations
@@ -29,15 +29,8 @@ from earnbook.rules.kernel_values import (
     Time,
     Unsupported,
 )
-from earnbook.rules.plan import (
-    EventColumn,
-    Inventory,
-    PrecomputedColumn,
-    access_path,
-    outermost_macros,
-    reads_of,
-    unparse,
-)
+from earnbook.rules.plan_columns import Inventory, PrecomputedColumn
+from earnbook.rules.plan_reads import EventColumn, access_path, outermost_macros, reads_of, unparse
 from earnbook.rules.syntax import Call, Expression, Has, Index, ListLiteral, Literal, Name, Node, Select, Span, Uint
 from earnbook.rules.values import Duration, EvaluationError, Timestamp
 

@@ -27,7 +27,8 @@ from earnbook.rules.kernel_values import (
     Unsupported,
     any_of,
 )
-from earnbook.rules.plan import PLACEHOLDER, LookupTable, access_path, unparse
+from earnbook.rules.plan_columns import PLACEHOLDER, LookupTable
+from earnbook.rules.plan_reads import access_path, unparse
 from earnbook.rules.syntax import Call, Expression, ListLiteral, Literal, Name, Node
 
 CHAIN_MAX = 6

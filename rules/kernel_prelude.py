@@ -1,8 +1,8 @@
 """Exact arithmetic on (mantissa, scale) pairs of int64: the functions that generated kernels are made of.
 
 `lower_kernel` copies the text of this file into every generated module, where numba compiles it; as plain Python it
-does the same, which is how it is tested. A number is mantissa / 10**scale. What does not fit is never wrapped or rounded:
-functions return (mantissa, scale, fits), and where `fits` is false the caller leaves the row to the closures.
+does the same, which is how it is tested. A number is mantissa / 10**scale. What does not fit is never wrapped or
+rounded: functions return (mantissa, scale, fits), and where `fits` is false the caller leaves the row to the closures.
 
 Operands of arithmetic stay below 2**62, so that no sum, difference or negation can leave int64.
 """
@@ -19,28 +19,28 @@ _MAX = 2**63 - 1
 _DAY = 86_400_000_000
 
 
-def _compare(left, left_scale, right, right_scale):  # type: ignore[no-untyped-def]
+def _compare(left: int, left_scale: int, right: int, right_scale: int) -> int:
     """-1, 0 or 1 as the left number is less than, equal to or greater than the right one; any int64 and scale."""
     if left_scale == right_scale:
-        return (left > right) - (left < right)
+        return int(left > right) - int(left < right)
     if left_scale < right_scale:
         return _compare_scaled(left, right_scale - left_scale, right)
     return -_compare_scaled(right, left_scale - right_scale, left)
 
 
-def _compare_scaled(number, digits, other):  # type: ignore[no-untyped-def]
+def _compare_scaled(number: int, digits: int, other: int) -> int:
     """Compare number * 10**digits (digits > 0) with the other."""
     if number == 0 or digits > 18:
-        return (number > 0) - (number < 0) if number != 0 else (other < 0) - (other > 0)
-    if number > _LIMITS[digits]:
+        return int(number > 0) - int(number < 0) if number != 0 else int(other < 0) - int(other > 0)
+    if number > int(_LIMITS[digits]):
         return 1
-    if number < -_LIMITS[digits]:
+    if number < -int(_LIMITS[digits]):
         return -1
-    scaled = number * _POWERS[digits]
-    return (scaled > other) - (scaled < other)
+    scaled = number * int(_POWERS[digits])
+    return int(scaled > other) - int(scaled < other)
 
 
-def _strip(number, scale):  # type: ignore[no-untyped-def]
+def _strip(number: int, scale: int) -> tuple[int, int]:
     """The same number without trailing zero decimals."""
     while scale > 0 and number % 10 == 0:
         number //= 10
@@ -48,23 +48,23 @@ def _strip(number, scale):  # type: ignore[no-untyped-def]
     return number, scale
 
 
-def _rescale(number, scale, wanted):  # type: ignore[no-untyped-def]
+def _rescale(number: int, scale: int, wanted: int) -> tuple[int, bool]:
     """The same number at a scale that is not smaller."""
     digits = wanted - scale
     if digits == 0:
         return number, True
     if digits > 18:
         return number, number == 0
-    if number > _LIMITS[digits] or number < -_LIMITS[digits]:
+    if number > int(_LIMITS[digits]) or number < -int(_LIMITS[digits]):
         return number, False
-    return number * _POWERS[digits], True
+    return number * int(_POWERS[digits]), True
 
 
-def _bounded(number):  # type: ignore[no-untyped-def]
+def _bounded(number: int) -> bool:
     return -_BOUND < number < _BOUND
 
 
-def _add(left, left_scale, right, right_scale):  # type: ignore[no-untyped-def]
+def _add(left: int, left_scale: int, right: int, right_scale: int) -> tuple[int, int, bool]:
     """The sum at the larger scale."""
     scale = max(left_scale, right_scale)
     one, one_fits = _rescale(left, left_scale, scale)
@@ -74,7 +74,7 @@ def _add(left, left_scale, right, right_scale):  # type: ignore[no-untyped-def]
     return one + other, scale, True
 
 
-def _multiply(left, left_scale, right, right_scale):  # type: ignore[no-untyped-def]
+def _multiply(left: int, left_scale: int, right: int, right_scale: int) -> tuple[int, int, bool]:
     """The product; scales add up."""
     if -_SMALL < left < _SMALL and -_SMALL < right < _SMALL:
         return left * right, left_scale + right_scale, True
@@ -88,7 +88,7 @@ def _multiply(left, left_scale, right, right_scale):  # type: ignore[no-untyped-
     return left * right, left_scale + right_scale, True
 
 
-def _divide_whole(numerator, denominator, mode):  # type: ignore[no-untyped-def]
+def _divide_whole(numerator: int, denominator: int, mode: int) -> int:
     """The quotient as a whole number: mode 0 half away from zero, 1 floor, 2 ceiling, 3 truncated; bounded operands."""
     if denominator < 0:
         numerator, denominator = -numerator, -denominator
@@ -105,21 +105,23 @@ def _divide_whole(numerator, denominator, mode):  # type: ignore[no-untyped-def]
     return quotient
 
 
-def _round(number, scale, places, mode):  # type: ignore[no-untyped-def]
+def _round(number: int, scale: int, places: int, mode: int) -> tuple[int, int, bool]:
     """The number at so many places (which may be negative), by a mode of `_divide_whole`."""
     if scale <= places:
         return number, scale, True
     digits = scale - places
     if digits > 18 or not _bounded(number):
         return 0, 0, False
-    quotient = _divide_whole(number, _POWERS[digits], mode)
+    quotient = _divide_whole(number, int(_POWERS[digits]), mode)
     if places >= 0:
         return quotient, places, True
     whole, fits = _rescale(quotient, 0, -places)
     return whole, 0, fits
 
 
-def _divide_round(left, left_scale, right, right_scale, places, mode):  # type: ignore[no-untyped-def]
+def _divide_round(
+    left: int, left_scale: int, right: int, right_scale: int, places: int, mode: int
+) -> tuple[int, int, bool]:
     """left / right at so many places, by a mode of `_divide_whole`; a zero divisor does not fit.
 
     Decimal division is rounded to 34 digits before it is rounded again (§5.1). With numerator and denominator below
@@ -146,18 +148,18 @@ def _divide_round(left, left_scale, right, right_scale, places, mode):  # type: 
     return whole, 0, fits
 
 
-def _whole(number, scale):  # type: ignore[no-untyped-def]
+def _whole(number: int, scale: int) -> tuple[int, bool]:
     """The whole number that this is, and whether it is one."""
     number, scale = _strip(number, scale)
     return number, scale == 0
 
 
-def _counter_is_elapsed(reset_at, reset_after, now):  # type: ignore[no-untyped-def]
+def _counter_is_elapsed(reset_at: int, reset_after: int, now: int) -> bool:
     """Whether a counter with a window reads as 0 (§13.2); the smallest int64 stands for "no window"."""
     return reset_after >= 0 and now - reset_at >= reset_after
 
 
-def _civil(microseconds):  # type: ignore[no-untyped-def]
+def _civil(microseconds: int) -> tuple[int, int, int]:
     """Year, month (1-12), day (1-31) of an instant in UTC, by the proleptic Gregorian calendar."""
     days = microseconds // _DAY + 719_468
     era = days // 146_097
@@ -171,7 +173,7 @@ def _civil(microseconds):  # type: ignore[no-untyped-def]
     return year, month, day
 
 
-def _time_part(microseconds, part):  # type: ignore[no-untyped-def]
+def _time_part(microseconds: int, part: int) -> int:
     """A part of an instant in UTC as CEL counts it: 0 year, 1 month from 0, 2 day of month from 0, 3 from 1,
     4 day of week from Sunday = 0, 5 day of year from 0, 6 hours, 7 minutes, 8 seconds, 9 milliseconds.
     """

@@ -1,8 +1,8 @@
 """What generated kernel code knows of a CEL value while it is written: the values of `kernel_expressions`, and code.
 
 Every value is a handful of *names*: Python expressions (variables or constants) of int64 or bool that the generated
-code has already computed. An error is a value, never an exception: numbers, texts and times carry an `error` name, a boolean
-is 0, 1 or 2 for error. `Code` collects lines, and remembers which arrays and literals they use.
+code has already computed. An error is a value, never an exception: numbers, texts and times carry an
+`error` name, a boolean is 0, 1 or 2 for error. `Code` collects lines, and remembers which arrays and literals they use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
-from earnbook.rules.plan import LiteralKind, StateLiteral
+from earnbook.rules.plan_columns import LiteralKind, StateLiteral
 
 ARRAYS: dict[str, str] = {
     "kind": "columns.kind",

@@ -1,330 +1,214 @@
-"""What rules read and write, and the columns, tables and literals their compiled form needs.
+"""What a program's rules read and write: parsed rules and actions, in the order in which they run (§10.3).
 
-In: syntax trees of conditions and action expressions. Out: plain data that names every input of a rule, so that the
-pipeline can fetch it before anything is decided: event columns, precomputed columns, lookup tables and literals. The
-`Inventory` numbers them; it is shared by all programs of a ruleset, because a batch has one set of columns. Nothing
-here evaluates an expression or generates code (`lower_kernel` does).
+In: resolved definitions. Out: plain data that the kernel target, the closure target and `explain` share. Nothing here
+evaluates an expression or generates code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-from typing import Literal as OneOf
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
-from earnbook.rules.syntax import (
-    Bind,
-    Call,
-    Comprehension,
-    Expression,
-    Has,
-    Index,
-    ListLiteral,
-    Literal,
-    MapLiteral,
-    Name,
-    Node,
-    Select,
+from earnbook.ledger.schema import ActionType
+from earnbook.rules.issues import IssueError
+from earnbook.rules.models import (
+    Action,
+    Asset,
+    BroadcastAction,
+    CounterAction,
+    Program,
+    Rule,
+    ScheduleEventAction,
+    SetAttributeAction,
+    SetTierAction,
+    TagAction,
+    Target,
+    UntagAction,
 )
+from earnbook.rules.models_fields import is_uuid
+from earnbook.rules.parse import parse_expression
+from earnbook.rules.plan_reads import Reads, reads_of
+from earnbook.rules.syntax import Expression
 
-LiteralKind: TypeAlias = OneOf["text", "counter", "tag", "attribute"]
+VARIABLES = frozenset({"event", "participant", "program", "group", "now"})
+"""The variables of §11.1; mentioning one makes the value of SET_ATTRIBUTE an expression (§11.4)."""
 
-PLACEHOLDER = "event"
-"""The variable that stands for the text in the expression of a `LookupTable`."""
-
-EVENT_ONLY = frozenset({"event", "now"})
-"""The variables that are known before any state is: what depends on nothing else can be precomputed."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventColumn:
-    """A field of `event_data` that the kernel reads; `path` has at least one member name, outermost first.
-
-    A cell is ABSENT when a member on the way is missing or is not an object.
-    """
-
-    path: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return ".".join(("event", *self.path))
-
-
-@dataclass(frozen=True, slots=True)
-class PrecomputedColumn:
-    """An expression over the event and `now` alone that the kernel cannot express: the closures compute it per row.
-
-    `reads` are the event fields it depends on (rows that agree on them, and on `now` where `reads_now`, have the same
-    value); it is None when the expression needs the whole event.
-    """
-
-    text: str
-    expression: Expression = field(compare=False)
-    reads: tuple[EventColumn, ...] | None = field(compare=False)
-    reads_now: bool = field(compare=False)
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class LookupTable:
-    """A boolean expression over one text, evaluated once per text of the pool.
-
-    In `expression` the variable `PLACEHOLDER` is the text; `text` shows it with `_` in its place.
-    """
-
-    text: str
-    expression: Expression = field(compare=False)
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class StateLiteral:
-    """A constant that is resolved to an integer when a run starts, in the program's `literals`.
-
-    `text`: the code of this text in the text pool (interned when unknown). `counter`, `tag`, `attribute`: the key
-    column of this key in `Cells` (for tags the bit number), -1 when no such column exists, which reads as absent.
-    """
-
-    kind: LiteralKind
-    text: str
-
-
-@dataclass(slots=True)
-class Inventory:
-    """Numbers columns and tables in the order in which they are first asked for; equal ones are one.
-
-    Event columns and precomputed columns are counted apart: in a batch the precomputed ones follow the event columns.
-    """
-
-    events: dict[EventColumn, int] = field(default_factory=dict)
-    precomputed: dict[PrecomputedColumn, int] = field(default_factory=dict)
-    tables: dict[LookupTable, int] = field(default_factory=dict)
-
-    def event_column(self, column: EventColumn) -> int:
-        """The number of an event column, counted from 0."""
-        return self.events.setdefault(column, len(self.events))
-
-    def precomputed_column(self, column: PrecomputedColumn) -> int:
-        """The number of a precomputed column, counted from 0 (after all event columns in a batch)."""
-        return self.precomputed.setdefault(column, len(self.precomputed))
-
-    def table(self, table: LookupTable) -> int:
-        """The number of a lookup table, counted from 0."""
-        return self.tables.setdefault(table, len(self.tables))
-
-    @property
-    def columns(self) -> tuple[EventColumn | PrecomputedColumn, ...]:
-        """All columns in the order of a batch."""
-        return (*self.events, *self.precomputed)
-
-    def mark(self) -> tuple[int, int, int]:
-        """A point to which `rollback` returns."""
-        return len(self.events), len(self.precomputed), len(self.tables)
-
-    def rollback(self, mark: tuple[int, int, int]) -> None:
-        """Forget what was numbered after the mark: it belonged to code that is not generated after all."""
-        _shorten(self.events, mark[0])
-        _shorten(self.precomputed, mark[1])
-        _shorten(self.tables, mark[2])
+_PROGRAM_CONSTANTS = frozenset({"program.id", "program.key"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reads:
-    """What an expression depends on. Names are sorted; `whole` names the variables read other than by a known field."""
+class ActionPlan:
+    """One action with its expressions parsed.
 
-    event: tuple[EventColumn, ...] = ()
-    now: bool = False
-    fields: tuple[str, ...] = ()
-    whole: tuple[str, ...] = ()
+    `number` is its position in the program's action list (`FX_ACTION`), `index` its position in its rule. `value` is
+    the amount of a money action or the value of a COUNTER, None where it is left out; `text` is the value of
+    SET_ATTRIBUTE, an expression or a literal text. `target_is_program`: the target is the event's program; `target` is
+    the expression (or the UUID) of another target, None for the default one.
+    """
+
+    number: int
+    rule: int
+    index: int
+    type: ActionType
+    definition: Action
+    value: Expression | None
+    reference: Expression | None
+    text: Expression | str | None
+    target: Expression | str | None
+    target_is_program: bool
 
     @property
-    def event_only(self) -> bool:
-        """Whether nothing but the event and `now` decides the value."""
-        return not self.fields and not set(self.whole) - EVENT_ONLY
-
-    @property
-    def constant(self) -> bool:
-        """Whether nothing decides the value: it is the same for every record."""
-        return not (self.event or self.now or self.fields or self.whole)
-
-    def names(self) -> tuple[str, ...]:
-        """Everything read, as it is shown to people."""
-        now = ("now",) if self.now else ()
-        return (*(str(column) for column in self.event), *self.fields, *self.whole, *now)
-
-
-def reads_of(*nodes: Node) -> Reads:
-    """What the expressions read together. Bound variables of macros and `cel.bind` are not reads."""
-    events: set[EventColumn] = set()
-    fields: set[str] = set()
-    whole: set[str] = set()
-    now = False
-    for node, bound in _accesses(nodes):
-        root, path = access_path(node, bound)
-        match root:
-            case None:
-                continue
-            case "now":
-                now = True
-            case "event" if path:
-                events.add(EventColumn(path))
-            case _ if path:
-                fields.add(".".join((root, *path)))
-            case _:
-                whole.add(root)
-    return Reads(
-        event=tuple(sorted(events, key=lambda column: column.path)),
-        now=now,
-        fields=tuple(sorted(fields)),
-        whole=tuple(sorted(whole)),
-    )
-
-
-def access_path(node: Node, bound: frozenset[str] = frozenset()) -> tuple[str | None, tuple[str, ...]]:
-    """The variable and members that a chain such as `event.a["b"]` names; (None, ()) for any other node.
-
-    `now()` is the variable `now`.
-    """
-    path: list[str] = []
-    while True:
-        match node:
-            case Select(operand=operand, field=name, optional=False) | Has(operand=operand, field=name):
-                path.append(name)
-                node = operand
-            case Index(operand=operand, index=Literal(value=str(name)), optional=False):
-                path.append(name)
-                node = operand
-            case Name(name=name) if name not in bound:
-                return name, tuple(reversed(path))
-            case Call(function="now", target=None, arguments=()):
-                return "now", tuple(reversed(path))
-            case _:
-                return None, ()
-
-
-def children(node: Node) -> tuple[Node, ...]:
-    """The direct parts of a node in source order."""
-    match node:
-        case Select(operand=operand) | Has(operand=operand):
-            return (operand,)
-        case Index(operand=operand, index=index):
-            return (operand, index)
-        case Call(target=target, arguments=arguments):
-            return arguments if target is None else (target, *arguments)
-        case ListLiteral(items=items):
-            return items
-        case MapLiteral(entries=entries):
-            return tuple(part for entry in entries for part in entry)
-        case Comprehension(range=over, body=body, transform=transform):
-            return (over, body) if transform is None else (over, body, transform)
-        case Bind(value=value, body=body):
-            return (value, body)
-        case _:
-            return ()
-
-
-def outermost_macros(*nodes: Node) -> int:
-    """How many macros the expression holds, not counting those inside another one.
-
-    The limit of §11.5 is one sum over an evaluation, so an expression with several macros must be evaluated as one.
-    """
-    total = 0
-    for node in nodes:
-        total += 1 if isinstance(node, Comprehension) else outermost_macros(*children(node))
-    return total
-
-
-def unparse(node: Node) -> str:
-    """The expression as text in one fixed form: equal texts mean equal expressions."""
-    match node:
-        case Literal(value=value):
-            return f"{type(value).__name__}:{value!r}" if not isinstance(value, str) else repr(value)
-        case Name(name=name):
-            return name
-        case Select(operand=operand, field=name, optional=optional):
-            return f"{unparse(operand)}{'.?' if optional else '.'}{name}"
-        case Has(operand=operand, field=name):
-            return f"has({unparse(operand)}.{name})"
-        case Index(operand=operand, index=index, optional=optional):
-            return f"{unparse(operand)}[{'?' if optional else ''}{unparse(index)}]"
-        case Call():
-            return _unparse_call(node)
-        case ListLiteral(items=items, optional_indices=optional_indices):
-            return f"[{', '.join(_optional(item, i, optional_indices) for i, item in enumerate(items))}]"
-        case MapLiteral(entries=entries, optional_indices=optional_indices):
-            shown = (
-                f"{_optional(key, i, optional_indices)}: {unparse(value)}" for i, (key, value) in enumerate(entries)
-            )
-            return f"{{{', '.join(shown)}}}"
-        case Comprehension():
-            parts = [*node.variables, unparse(node.body), *([unparse(node.transform)] if node.transform else [])]
-            return f"{unparse(node.range)}.{node.macro}({', '.join(parts)})"
-        case Bind(name=name, value=value, body=body):
-            return f"cel.bind({name}, {unparse(value)}, {unparse(body)})"
-        case _:
-            raise TypeError(f"{type(node).__name__} is not a node of the syntax tree")
-
-
-def shown(expression: Expression, node: Node) -> str:
-    """The node as its author wrote it."""
-    text = expression.text[node.span.start : node.span.end].strip()
-    return text or unparse(node)
-
-
-def _unparse_call(node: Call) -> str:
-    arguments = [unparse(argument) for argument in node.arguments]
-    name = node.function
-    if name == "_?_:_":
-        return f"({arguments[0]} ? {arguments[1]} : {arguments[2]})"
-    if name == "@in":
-        return f"({arguments[0]} in {arguments[1]})"
-    if name.startswith("_") and name.endswith("_") and len(arguments) == 2:
-        return f"({arguments[0]} {name.strip('_')} {arguments[1]})"
-    if name in ("-_", "!_"):
-        return f"{name[0]}({arguments[0]})"
-    receiver = "" if node.target is None else f"{unparse(node.target)}."
-    return f"{receiver}{name}({', '.join(arguments)})"
-
-
-def _optional(node: Node, index: int, optional_indices: tuple[int, ...]) -> str:
-    return f"{'?' if index in optional_indices else ''}{unparse(node)}"
-
-
-def _accesses(nodes: tuple[Node, ...]) -> Iterator[tuple[Node, frozenset[str]]]:
-    """Every maximal chain of accesses with the variables bound around it; keys of computed indexing are visited too."""
-    stack: list[tuple[Node, frozenset[str]]] = [(node, frozenset()) for node in reversed(nodes)]
-    while stack:
-        node, bound = stack.pop()
-        root, _ = access_path(node, bound)
-        if root is not None:
-            yield node, bound
-            continue
-        match node:
-            case Comprehension(range=over, variables=variables, body=body, transform=transform):
-                inner = bound | set(variables)
-                stack.append((over, bound))
-                stack.extend((part, inner) for part in (body, transform) if part is not None)
-            case Bind(name=name, value=value, body=body):
-                stack.append((value, bound))
-                stack.append((body, bound | {name}))
-            case _:
-                stack.extend((part, bound) for part in children(node))
-
-
-def _shorten(numbers: dict[Any, int], size: int) -> None:
-    while len(numbers) > size:
-        numbers.popitem()
+    def expressions(self) -> tuple[Expression, ...]:
+        """All expressions of the action."""
+        parts = (self.value, self.reference, self.text, self.target)
+        return tuple(part for part in parts if isinstance(part, Expression))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulePlan:
-    """What one rule reads and writes. Texts are for people; `program_state` and `others` decide coupling."""
+    """One active rule: `position` counts from 0 in rule order; `writes` names what its actions change, for people."""
 
-    key: str
-    order: int
+    position: int
+    definition: Rule
+    condition: Expression
+    actions: tuple[ActionPlan, ...]
     reads: Reads
     writes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramPlan:
+    """The active rules of a program in ascending order, and why its participants influence each other.
+
+    `coupling` is empty when every event touches nothing but its own participant; an event with a recipient touches two
+    whatever the rules say.
+    """
+
+    program: Program
+    rules: tuple[RulePlan, ...]
+    coupling: tuple[str, ...]
+
+    @property
+    def actions(self) -> tuple[ActionPlan, ...]:
+        """All actions, by number."""
+        return tuple(action for rule in self.rules for action in rule.actions)
+
+    @property
+    def couples(self) -> bool:
+        """Whether the program must be processed in one ordered pass."""
+        return bool(self.coupling)
+
+
+def plan_program(program: Program, assets: Mapping[str, Asset]) -> ProgramPlan:
+    """The plan of a resolved program; `assets` by symbol. Raises IssueError for an expression that cannot be parsed."""
+    active = sorted((rule for rule in program.rules if rule.status == "ACTIVE"), key=lambda rule: rule.order)
+    rules: list[RulePlan] = []
+    number = 0
+    for position, rule in enumerate(active):
+        rules.append(_plan_rule(rule, position, number))
+        number += len(rule.actions)
+    return ProgramPlan(program=program, rules=tuple(rules), coupling=_coupling(rules, assets))
+
+
+def _plan_rule(rule: Rule, position: int, number: int) -> RulePlan:
+    condition = parse_expression(rule.condition)
+    actions = tuple(
+        _plan_action(action, number=number + index, rule=position, index=index)
+        for index, action in enumerate(rule.actions)
+    )
+    expressions = (condition, *(expression for action in actions for expression in action.expressions))
+    return RulePlan(
+        position=position,
+        definition=rule,
+        condition=condition,
+        actions=actions,
+        reads=reads_of(*(expression.root for expression in expressions)),
+        writes=tuple(dict.fromkeys(_written(action) for action in actions)),
+    )
+
+
+def _plan_action(action: Action, *, number: int, rule: int, index: int) -> ActionPlan:
+    value: str | None = action.value if isinstance(action, CounterAction) else getattr(action, "amount", None)
+    reference: str | None = getattr(action, "reference_id", None)
+    target: Target | None = getattr(action, "target", None)
+    return ActionPlan(
+        number=number,
+        rule=rule,
+        index=index,
+        type=ActionType[action.type],
+        definition=action,
+        value=None if value is None else parse_expression(value),
+        reference=None if reference is None else parse_expression(reference),
+        text=attribute_value(action.value) if isinstance(action, SetAttributeAction) else None,
+        target=_target(target),
+        target_is_program=target is not None and target.type == "PROGRAM",
+    )
+
+
+def attribute_value(text: str) -> Expression | str:
+    """How the `value` of SET_ATTRIBUTE reads (§11.4): an expression, or the text itself."""
+    if text.startswith("="):
+        return parse_expression(text[1:])
+    try:
+        expression = parse_expression(text)
+    except IssueError:
+        return text
+    reads = reads_of(expression.root)
+    mentioned = {*(("event",) if reads.event else ()), *(("now",) if reads.now else ()), *reads.whole}
+    mentioned.update(field.partition(".")[0] for field in reads.fields)
+    return expression if mentioned & VARIABLES else text
+
+
+def _target(target: Target | None) -> Expression | str | None:
+    if target is None or target.type == "PROGRAM":
+        return None
+    text = target.external_id or target.participant_id or target.id
+    assert text is not None, "the models refuse a target that names nobody"
+    return text if target.id is not None and is_uuid(text) else parse_expression(text)
+
+
+def _written(action: ActionPlan) -> str:
+    definition = action.definition
+    whose = "participant"
+    if action.target_is_program:
+        whose = "program"
+    elif action.target is not None:
+        whose = "target"
+    match definition:
+        case CounterAction(key=key):
+            return f"{whose}.counters.{key}"
+        case TagAction(tag=tag) | UntagAction(tag=tag):
+            return f"{whose}.tags.{tag.lower()}"
+        case SetAttributeAction(key=key):
+            return f"{whose}.attributes.{key}"
+        case SetTierAction(tier=tier):
+            return f"{whose}.tiers.{tier}"
+        case ScheduleEventAction() | BroadcastAction():
+            return "later events"
+        case _:
+            return f"{whose}'s {definition.asset_id}"
+
+
+def _coupling(rules: Iterable[RulePlan], assets: Mapping[str, Asset]) -> tuple[str, ...]:
+    reasons: list[str] = []
+    for rule in rules:
+        key = rule.definition.key
+        state = [name for name in (*rule.reads.fields, *rule.reads.whole) if name.startswith(("program", "group"))]
+        reasons.extend(f"rule {key} reads {name}" for name in state if name not in _PROGRAM_CONSTANTS)
+        if rule.definition.budgets:
+            reasons.append(f"rule {key} has a budget")
+        for action in rule.actions:
+            reasons.extend(f"rule {key} {reason}" for reason in _action_coupling(action, assets))
+    return tuple(dict.fromkeys(reasons))
+
+
+def _action_coupling(action: ActionPlan, assets: Mapping[str, Asset]) -> Iterator[str]:
+    if action.target_is_program:
+        yield "changes the program's state"
+    if action.target is not None:
+        yield "acts on another participant or a group"
+    if action.type is ActionType.BROADCAST:
+        yield "sends events to all participants"
+    asset = assets.get(getattr(action.definition, "asset_id", ""))
+    if asset is not None and asset.issuance_policy == "PREFUNDED":
+        yield f"moves {asset.symbol}, which the program's wallet pays"

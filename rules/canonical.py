@@ -34,6 +34,11 @@ def canonical_json(value: Any) -> str:
             raise TypeError(f"{type(value).__name__} has no canonical JSON")
 
 
+def read_json(text: str) -> Any:
+    """The value of a JSON text; numbers are int or Decimal."""
+    return json.loads(text, parse_float=Decimal)
+
+
 def plain_number(number: Decimal) -> str:
     """A finite decimal without exponent and without trailing zeros; zero has no sign."""
     if not number:

@@ -14,18 +14,27 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from earnbook.rules.canonical import canonical_json, sha256_text
+from earnbook.rules.canonical import canonical_json, read_json, sha256_text
 from earnbook.rules.definitions_build import build
 from earnbook.rules.definitions_collect import RawObject
-from earnbook.rules.definitions_read import Document, as_paths, read_documents, read_text
+from earnbook.rules.definitions_read import Document, as_paths, read_documents
 from earnbook.rules.issues import Issue, IssueError
 from earnbook.rules.models import Asset, Organization, Program, Rule, Source
-from earnbook.rules.models_automations import Automation
+from earnbook.rules.models_automations import Automation, Webhook
 from earnbook.rules.models_fields import Definition
 from earnbook.rules.models_tiers import Reward, TierType
 
-DOCUMENT_FILE = "stored definitions"
-"""What messages call a document that comes from a book."""
+MODELS: dict[str, type[Definition]] = {
+    "organization": Organization,
+    "webhook": Webhook,
+    "asset": Asset,
+    "program": Program,
+    "rule": Rule,
+    "tier": TierType,
+    "reward": Reward,
+    "automation": Automation,
+}
+"""The model of each kind of object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +73,23 @@ class Definitions:
 
     @staticmethod
     def from_document(document: str, *, sources: str = "{}") -> Definitions:
-        """The definitions of a stored canonical document (and the stored `sources` block)."""
-        issues: list[Issue] = []
-        texts = (document, f'{{"sources":{sources}}}')
-        read = [read_text(text, file=f"{DOCUMENT_FILE}.json", issues=issues) for text in texts]
-        definitions = _assemble([found for found in read if found is not None], issues)
-        if definitions is None:
-            raise IssueError(issue for issue in issues if issue.is_error)
-        return definitions
+        """The definitions of a stored canonical document (and the stored `sources` block).
+
+        What was stored was checked when it was loaded; here only its form is. Raises ValueError where that is wrong.
+        """
+        read = read_json(document)
+        organization = Organization.model_validate(read["organization"])
+        assets = tuple(Asset.model_validate(asset) for asset in read["assets"])
+        programs = tuple(Program.model_validate(program) for program in read["programs"])
+        text = _document(organization, assets, programs)
+        return Definitions(
+            organization=organization,
+            assets=assets,
+            programs=programs,
+            sources={name: Source.model_validate(source) for name, source in read_json(sources).items()},
+            document=text,
+            hash=sha256_text(text),
+        )
 
     def asset(self, symbol: str) -> Asset | None:
         """The asset with this symbol."""
@@ -154,6 +172,11 @@ def to_plain(model: BaseModel) -> dict[str, Any]:
         else:
             plain[name] = dumped[name]
     return plain
+
+
+def restore(kind: str, snapshot: str) -> Definition:
+    """The model of a `DefinedObject.snapshot`, as it was stored."""
+    return MODELS[kind].model_validate(read_json(snapshot))
 
 
 def _assemble(documents: Sequence[Document], issues: list[Issue]) -> Definitions | None:

@@ -15,7 +15,22 @@ from earnbook.rules.definitions_nodes import Scalar, follow
 from earnbook.rules.issues import Issue, IssueError
 from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.parse import parse_expression
-from earnbook.rules.syntax import Expression
+from earnbook.rules.syntax import (
+    Bind,
+    Call,
+    Comprehension,
+    Expression,
+    Has,
+    Index,
+    ListLiteral,
+    MapLiteral,
+    Name,
+    Node,
+    Select,
+)
+
+STATE_NAMES = frozenset({"event", "participant", "program", "group", "now"})
+"""The variables that make a SET_ATTRIBUTE value an expression (§11.4)."""
 
 _ACTION_EXPRESSIONS = {"amount": "number", "reference_id": "text"}
 _TARGET_EXPRESSIONS = ("external_id", "participant_id", "id")
@@ -55,9 +70,43 @@ def expression_places(raw: RawObject) -> Iterator[Place]:
 def attribute_expression(text: str) -> Expression | None:
     """The expression that a SET_ATTRIBUTE value is, or None where it is literal text (§11.4).
 
-    Raises IssueError when the value begins with `=` and the rest is no expression; the spans count from the `=`.
+    After `=` the rest is CEL, and IssueError says what is wrong with it. Other text is CEL only if it parses and
+    mentions `event`, `participant`, `program`, `group` or `now`.
     """
-    raise NotImplementedError
+    if text.startswith("="):
+        return parse_expression(text[1:])
+    try:
+        expression = parse_expression(text)
+    except IssueError:
+        return None
+    return expression if _mentions_state(expression.root, frozenset()) else None
+
+
+def _mentions_state(node: Node, bound: frozenset[str]) -> bool:
+    """Whether a node reads a variable of §11.1 that no macro has bound to something else."""
+    match node:
+        case Name():
+            return node.name in STATE_NAMES and node.name not in bound
+        case Call() if node.function == "now" and node.target is None:
+            return True
+        case Comprehension():
+            inside = bound | frozenset(node.variables)
+            parts = [node.body, *([node.transform] if node.transform else [])]
+            return _mentions_state(node.range, bound) or any(_mentions_state(part, inside) for part in parts)
+        case Bind():
+            return _mentions_state(node.value, bound) or _mentions_state(node.body, bound | {node.name})
+        case Select() | Has():
+            return _mentions_state(node.operand, bound)
+        case Index():
+            return _mentions_state(node.operand, bound) or _mentions_state(node.index, bound)
+        case Call():
+            parts = [*node.arguments, *([node.target] if node.target else [])]
+            return any(_mentions_state(part, bound) for part in parts)
+        case ListLiteral():
+            return any(_mentions_state(item, bound) for item in node.items)
+        case MapLiteral():
+            return any(_mentions_state(part, bound) for entry in node.entries for part in entry)
+    return False
 
 
 def _action_places(raw: RawObject, action: nodes.Mapping, steps: tuple[str | int, ...]) -> Iterator[Place]:

@@ -1,0 +1,1 @@
+"""Engines against each other, on random programs and logs."""

@@ -1,0 +1,37 @@
+"""Oracle, closures and kernel give the same book on random definitions and logs.
+
+A failure names its seeds; `random_scenario(definitions_seed, log_seed)` is the scenario.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.engines import ENGINES
+from tests.support.invariants import violations
+from tests.support.logical import differences
+from tests.support.logs import random_scenario
+from tests.support.oracle import run_oracle
+
+QUICK = [(definitions, log) for definitions in range(10) for log in range(3)]
+MANY = [(definitions, log) for definitions in range(10, 210) for log in range(5)]
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])
+@pytest.mark.parametrize("definitions_seed, log_seed", QUICK)
+def test_engine_gives_the_book_of_the_oracle(engine: str, definitions_seed: int, log_seed: int) -> None:
+    _compare(engine, definitions_seed, log_seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])
+@pytest.mark.parametrize("definitions_seed, log_seed", MANY)
+def test_engine_gives_the_book_of_the_oracle_many_times(engine: str, definitions_seed: int, log_seed: int) -> None:
+    _compare(engine, definitions_seed, log_seed)
+
+
+def _compare(engine: str, definitions_seed: int, log_seed: int) -> None:
+    scenario = random_scenario(definitions_seed, log_seed)
+    book = ENGINES[engine](scenario)
+    assert differences(run_oracle(scenario), book) == []
+    assert violations(book) == []

@@ -1,0 +1,1 @@
+"""Worked examples of SEMANTICS, as data that every engine runs."""

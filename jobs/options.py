@@ -148,7 +148,7 @@ class _Time(click.ParamType[int]):
             self.fail(f"{value!r}: {error}. Write a date or a time like 2026-01-31T18:00:00Z.", param, ctx)
 
 
-class _DurationSeconds(click.ParamType[int]):
+class _DurationSeconds(click.ParamType[float]):
     """A duration such as `90s` or `1h30m`, as seconds."""
 
     name = "duration"

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import IO, TypeAlias
+from typing import IO, Literal, TypeAlias
 from uuid import UUID
 
 import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import ProgressColumn as RichColumn
 from rich.table import Table
@@ -32,6 +33,7 @@ from rich.text import Text
 from earnbook.jobs.options import Format, Output
 from earnbook.pipeline.config import Progress as Step
 from earnbook.pipeline.config import ProgressListener
+from earnbook.pipeline.show import Section, Shown
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
@@ -45,22 +47,26 @@ _WIDE = 4_000
 # --- results --------------------------------------------------------------------------------------------------------
 
 
-def write_rows(output: Output, table: pa.Table) -> None:
-    """Writes the rows of a table as results."""
+def write_rows(output: Output, table: pa.Table, *, amounts: Sequence[str] = ()) -> None:
+    """Writes the rows of a table as results.
+
+    `amounts` are columns that print with the decimals in the row's `scale`; outside Parquet, column `scale` is dropped.
+    """
     if output.format is Format.PARQUET:
         _write_bytes(output, lambda sink: pq.write_table(table, sink, compression="zstd"))
         return
+    shown = _scaled(table, amounts)
     with _text_sink(output) as sink:
         match output.format:
             case Format.JSON:
-                sink.write(json.dumps([_plain(row) for row in table.to_pylist()], ensure_ascii=False, indent=2) + "\n")
+                sink.write(json.dumps([_plain(row) for row in _row_dicts(shown)], ensure_ascii=False, indent=2) + "\n")
             case Format.NDJSON:
-                for row in _row_dicts(table):
+                for row in _row_dicts(shown):
                     sink.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
             case Format.CSV:
-                _write_csv(sink, table)
+                _write_csv(sink, shown)
             case _:
-                _console(sink).print(_rich_table(table))
+                _console(sink).print(_rich_table(shown, right=amounts))
 
 
 def write_document(output: Output, document: Mapping[str, object]) -> None:
@@ -70,19 +76,27 @@ def write_document(output: Output, document: Mapping[str, object]) -> None:
         sink.write(json.dumps(_plain(document), ensure_ascii=False, indent=indent) + "\n")
 
 
-def write_sections(output: Output, sections: Sequence[tuple[str, pa.Table]], document: Mapping[str, object]) -> None:
-    """Writes titled tables for people, or the document they show for machines (JSON or one JSON line)."""
+def write_shown(output: Output, shown: Shown) -> None:
+    """Writes sections as titled tables for people, or as one document for machines (JSON or one JSON line)."""
     if output.format in (Format.JSON, Format.NDJSON):
-        write_document(output, document)
+        write_document(output, {section.name: _section_value(section) for section in shown.sections})
         return
     if output.format is not Format.TABLE:
         raise click.UsageError(f"{output.format} has no place for nested results; use table, json or ndjson.")
     with _text_sink(output) as sink:
         console = _console(sink)
-        for title, table in sections:
-            if table.num_rows:
-                console.print(Text(title, style="bold"))
-                console.print(_rich_table(table))
+        for section in shown.sections:
+            if section.table.num_rows:
+                table = _scaled(section.table, section.amounts)
+                drawn = _rich_record(table) if section.single else _rich_table(table, right=section.amounts)
+                console.print(Group(Text(section.title, style="bold"), Padding(drawn, (0, 0, 1, 2))))
+
+
+def _section_value(section: Section) -> object:
+    rows = list(_row_dicts(_scaled(section.table, section.amounts)))
+    if section.single:
+        return rows[0] if rows else None
+    return rows
 
 
 def write_text(output: Output, text: str) -> None:
@@ -119,7 +133,9 @@ def _plain(value: object) -> Json:
         case Decimal():
             return format(value, "f")
         case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            # Times of a book without a zone are UTC.
+            utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+            return utc.strftime("%Y-%m-%dT%H:%M:%S.%fZ").replace(".000000Z", "Z")
         case date():
             return value.isoformat()
         case bytes():
@@ -134,14 +150,46 @@ def _plain(value: object) -> Json:
             return str(value)
 
 
-def _rich_table(table: pa.Table) -> Table:
+def _scaled(table: pa.Table, amounts: Sequence[str]) -> pa.Table:
+    """The table with amounts as text of exactly `scale` decimals (§5.3), and without that column."""
+    if not amounts:
+        return table
+    scales = table["scale"].to_pylist()
+    for name in amounts:
+        values = [_with_decimals(value, scale) for value, scale in zip(table[name].to_pylist(), scales, strict=True)]
+        table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
+    return table.drop_columns(["scale"])
+
+
+def _with_decimals(value: Decimal | None, scale: int) -> str | None:
+    """A decimal cut to `scale` decimals; what is cut off is zeros, because it is an amount of that scale."""
+    if value is None:
+        return None
+    whole, _, decimals = format(value, "f").partition(".")
+    return f"{whole}.{decimals[:scale].ljust(scale, '0')}" if scale else whole
+
+
+def _rich_table(table: pa.Table, *, right: Sequence[str] = ()) -> Table:
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for field in table.schema:
-        number = pa.types.is_integer(field.type) or pa.types.is_decimal(field.type) or pa.types.is_floating(field.type)
-        shown.add_column(escape(field.name), justify="right" if number else "left", overflow="fold")
+        kind = field.type
+        number = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
+        justify: Literal["left", "right"] = "right" if number or field.name in right else "left"
+        shown.add_column(escape(field.name), justify=justify, overflow="fold")
     for row in _row_dicts(table):
         shown.add_row(*[Text(_cell(value)) for value in row.values()])
     return shown
+
+
+def _rich_record(table: pa.Table) -> Table:
+    """The fields of one row below each other, absent ones left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in table.to_pylist()[0].items():
+        if value is not None:
+            grid.add_row(escape(name), Text(_cell(value)))
+    return grid
 
 
 @contextmanager

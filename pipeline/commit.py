@@ -21,8 +21,9 @@ from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.load import Registers, StoredRuleset, load_registers
 from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.seal import SEAL_TABLES, Digest, SealHeader, digest_table, seal_of
-from earnbook.pipeline.store import Book, append_rows, transaction
+from earnbook.pipeline.store import Book
 from earnbook.pipeline.store_checkpoint import Checkpoint, write_checkpoint
+from earnbook.pipeline.store_rows import append_rows, transaction
 from earnbook.pipeline.store_tables import BOOK_TABLES, REGISTRY_TABLES
 from earnbook.pipeline.store_views import install_views
 

@@ -18,6 +18,7 @@ from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.schema import STATE_TABLES
 from earnbook.pipeline.seal import FIRST_PREVIOUS_SEAL
 from earnbook.pipeline.store_folds import fold_sql
+from earnbook.pipeline.store_rows import one_row, transaction
 from earnbook.pipeline.store_tables import REGISTRY_TABLES
 
 
@@ -61,11 +62,12 @@ class StoredRuleset:
 def load_registers(connection: duckdb.DuckDBPyConnection) -> Registers:
     """The registers after the last committed batch."""
     state_batch = _scalar(connection, "SELECT state_batch FROM store.meta")
-    row = connection.execute(
+    row = one_row(
+        connection,
         """SELECT batch, last_log_seq, last_entry_seq, last_lot_seq, last_change_seq, last_holder, book_clock,
             timestamp_max, seal, ruleset_version, ruleset_sha256
-        FROM store.batches ORDER BY batch DESC LIMIT 1"""
-    ).fetchone()
+        FROM store.batches ORDER BY batch DESC LIMIT 1""",
+    )
     if row is None:
         return Registers()
     return Registers(
@@ -263,26 +265,26 @@ def bring_checkpoint_forward(connection: duckdb.DuckDBPyConnection) -> bool:
     registers = load_registers(connection)
     if registers.state_batch == registers.batch:
         return False
-    connection.execute("BEGIN")
-    for name, schema in STATE_TABLES.items():
-        columns = ", ".join(f'"{column}"' for column in schema.names)
-        connection.execute(
-            f"CREATE TEMP TABLE folded_{name} AS SELECT {columns} FROM ({fold_sql(name, from_checkpoint=True)})"
-        )
-    for name in STATE_TABLES:
-        connection.execute(f"DELETE FROM store.{name}")
-        connection.execute(f"INSERT INTO store.{name} SELECT * FROM folded_{name}")
-        connection.execute(f"DROP TABLE folded_{name}")
-    connection.execute("UPDATE store.meta SET state_batch = ?", [registers.batch])
-    connection.execute("COMMIT")
+    with transaction(connection):
+        for name, schema in STATE_TABLES.items():
+            columns = ", ".join(f'"{column}"' for column in schema.names)
+            connection.execute(
+                f"CREATE TEMP TABLE folded_{name} AS SELECT {columns} FROM ({fold_sql(name, from_checkpoint=True)})"
+            )
+        for name in STATE_TABLES:
+            connection.execute(f"DELETE FROM store.{name}")
+            connection.execute(f"INSERT INTO store.{name} SELECT * FROM folded_{name}")
+            connection.execute(f"DROP TABLE folded_{name}")
+        connection.execute("UPDATE store.meta SET state_batch = ?", [registers.batch])
     return True
 
 
 def _ruleset(connection: duckdb.DuckDBPyConnection, condition: str) -> StoredRuleset | None:
-    row = connection.execute(
+    row = one_row(
+        connection,
         f"""SELECT version, sha256, document, sources, batch FROM store.rulesets
-        WHERE {condition} ORDER BY batch DESC, version DESC LIMIT 1"""
-    ).fetchone()
+        WHERE {condition} ORDER BY batch DESC, version DESC LIMIT 1""",
+    )
     if row is None:
         return None
     return StoredRuleset(version=row[0], sha256=row[1], document=row[2], sources=row[3], batch=row[4])
@@ -293,5 +295,5 @@ def _table(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
 
 
 def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
+    row = one_row(connection, query)
     return int(row[0]) if row is not None else 0

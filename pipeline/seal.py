@@ -236,7 +236,7 @@ def column_streams(column: SealColumn, values: pa.Array) -> list[memoryview]:
 def _bytes_of(values: pa.Array) -> memoryview:
     """Fixed-width values without nulls as little-endian bytes."""
     array = values.to_numpy(zero_copy_only=False)
-    return memoryview(np.ascontiguousarray(array).view(np.uint8))
+    return np.ascontiguousarray(array).view(np.uint8).data
 
 
 def _text_bytes(values: pa.Array) -> memoryview:

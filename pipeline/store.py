@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 
 import duckdb
-import pyarrow as pa
 
 from earnbook.pipeline.errors import BookError, BookLocked
 from earnbook.pipeline.lock import POLL_SECONDS, WriterLock
+from earnbook.pipeline.store_rows import one_row, transaction
 from earnbook.pipeline.store_tables import FORMAT_VERSION, all_tables, create_table_sql
 from earnbook.pipeline.store_views import install_views
 
@@ -142,7 +142,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, book: Book) -> None:
             remedy = "Give another --book FILE; earnbook never writes into a database of something else."
             raise BookError(f"{book.path} is a DuckDB file, but not a book of earnbook", remedy)
         _create(connection)
-    row = connection.execute("SELECT format, created_by FROM store.meta").fetchone()
+    row = one_row(connection, "SELECT format, created_by FROM store.meta")
     if row is None or row[0] != FORMAT_VERSION:
         found = "none" if row is None else f"{row[0]} (made by earnbook {row[1]})"
         raise BookError(
@@ -181,23 +181,3 @@ def _connect(path: Path, *, read_only: bool, settings: BookSettings, wait: float
                     "or give --lock-wait SECONDS to wait here.",
                 ) from error
         time.sleep(POLL_SECONDS)
-
-
-@contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Everything inside is committed together, or not at all when it is left by an exception."""
-    connection.execute("BEGIN")
-    with ExitStack() as undo:
-        undo.callback(connection.execute, "ROLLBACK")
-        yield
-        undo.pop_all()
-    connection.execute("COMMIT")
-
-
-def append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Appends rows, which have the table's columns in its order, keeping their order."""
-    if rows.num_rows == 0:
-        return
-    connection.register("appended_rows", rows)
-    connection.execute(f"INSERT INTO store.{table} SELECT * FROM appended_rows")
-    connection.unregister("appended_rows")

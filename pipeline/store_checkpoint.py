@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.schema import STATE_TABLES
-from earnbook.pipeline.store import append_rows
+from earnbook.pipeline.store_rows import append_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import duckdb
 from earnbook.ledger import schema as codes
 from earnbook.pipeline.schema import STATE_TABLES
 from earnbook.pipeline.store_folds import fold_sql
+from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.store_tables import (
     ChangeType,
     EvaluationReason,
@@ -59,10 +60,11 @@ def code_name(enumeration: str, code: IntEnum) -> str:
 
 def install_views(connection: duckdb.DuckDBPyConnection) -> bool:
     """Makes the book's views those of this version and of its assets; says whether they had to change."""
-    row = connection.execute(
+    row = one_row(
+        connection,
         """SELECT (SELECT views_sha256 FROM store.meta),
-            (SELECT coalesce(max(scale), 0) FROM store.objects)"""
-    ).fetchone()
+            (SELECT coalesce(max(scale), 0) FROM store.objects)""",
+    )
     installed, scale = row if row is not None else ("", 0)
     script = views_script(scale)
     digest = hashlib.sha256(script.encode()).hexdigest()

@@ -155,11 +155,13 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """§18.5. Values are JSON text; of a counter with a window only the `value` member, as a plain number."""
+    """§18.5. Values are JSON text; of a counter with a window only the `value` member, as a plain number.
+
+    The key of an enrollment is the program, that of a participant's creation `status`.
+    """
 
     change_seq: int
     entity: Entity
-    program: str | None
     state_type: str
     key: str
     operation: str

@@ -200,17 +200,16 @@ class Oracle:
         """Creates and enrolls where needed; both are changes of the event, without rule (§7.2)."""
         if participant not in self._state.participants:
             self._state.participants[participant] = "ACTIVE"
-            self._note(participant, program, "participant", "status")
+            self._note(participant, "participant", "status")
         if self._state.enrollments.get((participant, program.key)) != "ACTIVE":
             self._state.enrollments[participant, program.key] = "ACTIVE"
-            self._note(participant, program, "enrollment", program.key)
+            self._note(participant, "enrollment", program.key)
 
-    def _note(self, participant: str, program: Program, state_type: str, key: str) -> None:
+    def _note(self, participant: str, state_type: str, key: str) -> None:
         self._state.changes.append(
             Change(
                 change_seq=len(self._state.changes) + 1,
                 entity=("PARTICIPANT", participant),
-                program=program.key,
                 state_type=state_type,
                 key=key,
                 operation="set",

@@ -319,7 +319,6 @@ def _change(
         Change(
             change_seq=len(state.changes) + 1,
             entity=entity,
-            program=turn.program.key,
             state_type=state_type,
             key=action.key,
             operation=operation,

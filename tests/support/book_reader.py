@@ -1,0 +1,181 @@
+"""A book file as a logical book: read through its public views, as an analyst would.
+
+Sources must be named `run-<number>.ndjson`, number from 0: rejects are told apart by it. Action results of evaluations
+are not in the views; they stay None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.support.logical import (
+    Account,
+    Change,
+    Counter,
+    Counts,
+    Entry,
+    Evaluation,
+    LogicalBook,
+    Lot,
+    LotMove,
+    Participant,
+    Posting,
+    Record,
+    RecordOutcome,
+    Reject,
+)
+
+ENTRIES = """
+    SELECT e.seq, epoch_us(e.created_at) AS created_at, e.action_type, e.program, e.asset, e.amount_minor AS amount,
+        e.cause, coalesce(e.log_seq, l.lot_seq) AS cause_number, e.rule, e.rule_version, e.action_index,
+        e.reference_id, e.description
+    FROM entries AS e LEFT JOIN lots AS l ON e.cause = 'DUE' AND l.id = e.cause_id ORDER BY e.seq
+"""
+POSTINGS = """
+    SELECT entry_seq, entity_type, entity, asset, bucket, amount_minor AS amount FROM postings ORDER BY entry_seq, index
+"""
+LOTS = """
+    SELECT l.lot_seq, l.holder_type, l.holder, l.asset, l.program, l.source_type, p.key AS source, l.root_lot_seq,
+        l.amount_minor AS amount, epoch_us(l.created_at) AS created_at, epoch_us(l.expires_at) AS expires_at,
+        epoch_us(l.matures_at) AS matures_at, l.reference_id, l.remaining_minor AS remaining, l.status,
+        l.hold_reference_id, l.provisional
+    FROM lots AS l LEFT JOIN programs AS p ON p.id = l.source_id ORDER BY l.lot_seq
+"""
+LOT_MOVES = """
+    SELECT entry_seq, index, lot_seq, kind, status_before, remaining_before_minor AS remaining_before, status_after,
+        remaining_after_minor AS remaining_after, hold_reference_after, repaid_minor AS repaid
+    FROM lot_moves ORDER BY entry_seq, index
+"""
+RECORDS = """
+    SELECT log_seq, 'EVENT' AS kind, event_type AS type, program, idempotency_key,
+        epoch_us(event_timestamp) AS timestamp, late FROM events
+    UNION ALL
+    SELECT log_seq, 'OPERATION', type, program, idempotency_key, epoch_us(effective_at), late FROM operations
+    ORDER BY log_seq
+"""
+OUTCOMES = """
+    SELECT o.log_seq, o.attempt, epoch_us(o.processed_at) AS processed_at, p.external_id AS participant,
+        r.external_id AS recipient, o.status, o.code, o.rule, o.action_index
+    FROM outcomes AS o LEFT JOIN participants AS p ON p.id = o.participant_id
+    LEFT JOIN participants AS r ON r.id = o.recipient_id ORDER BY o.log_seq, o.attempt
+"""
+EVALUATIONS = """
+    SELECT log_seq, attempt, rule, rule_version, rule_order, status, reason, stopped_by_rule, applied
+    FROM evaluations ORDER BY log_seq, attempt, rule_order
+"""
+CHANGES = """
+    SELECT change_seq, entity_type, entity, state_type, key, operation, old_value, new_value, cause,
+        log_seq AS cause_number, rule, action_index, epoch_us(changed_at) AS changed_at
+    FROM changes ORDER BY change_seq
+"""
+COUNTS = """
+    SELECT coalesce(sum(rows_read), 0) AS rows_read, coalesce(sum(events), 0) AS events,
+        coalesce(sum(operations), 0) AS operations, coalesce(sum(duplicates), 0) AS duplicates,
+        coalesce(sum(rejected), 0) AS rejected, coalesce(sum(generated), 0) AS generated,
+        coalesce(sum(completed), 0) AS completed, coalesce(sum(failed), 0) AS failed, coalesce(sum(late), 0) AS late
+    FROM batches
+"""
+
+
+def read_book(path: Path) -> LogicalBook:
+    """Everything a committed book says in its public views."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return _Reader(connection).book()
+
+
+class _Reader:
+    """Queries over one open book."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def book(self) -> LogicalBook:
+        balances = self._rows("SELECT entity_type, entity, asset, bucket, amount_minor, overdraft_minor FROM balances")
+        return LogicalBook(
+            book_clock=self._book_clock(),
+            records=tuple(Record(**row) for row in self._rows(RECORDS)),
+            outcomes=tuple(RecordOutcome(**row) for row in self._rows(OUTCOMES)),
+            entries=self._entries(),
+            lots=tuple(_lot(row) for row in self._rows(LOTS)),
+            lot_moves=tuple(LotMove(**row) for row in self._rows(LOT_MOVES)),
+            evaluations=tuple(Evaluation(**row, actions=None) for row in self._rows(EVALUATIONS)),
+            changes=tuple(_change(row) for row in self._rows(CHANGES)),
+            rejects=frozenset(_reject(row) for row in self._rows("SELECT source, source_row, reason FROM rejects")),
+            participants={
+                row["external_id"]: Participant(number=row["number"], status=row["status"])
+                for row in self._rows("SELECT external_id, number, status FROM participants")
+            },
+            enrollments={
+                (row["external_id"], row["program"]): row["status"]
+                for row in self._rows("SELECT external_id, program, status FROM enrollments")
+            },
+            balances={_account(row): int(row["amount_minor"]) for row in balances if row["amount_minor"]},
+            overdrafts={
+                (row["entity_type"], row["entity"], row["asset"]): row["overdraft_minor"]
+                for row in balances
+                if row["overdraft_minor"]
+            },
+            counters=self._counters(),
+            tags=frozenset(
+                (row["entity_type"], row["entity"], row["tag"])
+                for row in self._rows("SELECT entity_type, entity, tag FROM tags")
+            ),
+            attributes={
+                (row["entity_type"], row["entity"], row["key"]): row["value"]
+                for row in self._rows("SELECT entity_type, entity, key, value FROM attributes")
+            },
+            counts=Counts(**{name: int(count) for name, count in self._rows(COUNTS)[0].items()}),
+        )
+
+    def _rows(self, query: str) -> list[dict[str, Any]]:
+        cursor = self._connection.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _book_clock(self) -> int | None:
+        rows = self._rows("SELECT epoch_us(book_clock) AS book_clock FROM batches ORDER BY batch DESC LIMIT 1")
+        return rows[0]["book_clock"] if rows else None
+
+    def _entries(self) -> tuple[Entry, ...]:
+        postings: dict[int, list[Posting]] = defaultdict(list)
+        for row in self._rows(POSTINGS):
+            postings[row["entry_seq"]].append(Posting(account=_account(row), amount=row["amount"]))
+        return tuple(Entry(**row, postings=tuple(postings[row["seq"]])) for row in self._rows(ENTRIES))
+
+    def _counters(self) -> dict[tuple[str, str, str], Counter]:
+        query = """
+            SELECT entity_type, entity, key, value, epoch_us(last_reset_at) AS last_reset_at,
+                epoch_us(reset_after) AS reset_after FROM counters
+        """
+        return {
+            (row["entity_type"], row["entity"], row["key"]): Counter(
+                value=row["value"], last_reset_at=row["last_reset_at"], reset_after=row["reset_after"]
+            )
+            for row in self._rows(query)
+        }
+
+
+def _account(row: dict[str, Any]) -> Account:
+    return (row["entity_type"], row["entity"], row["asset"], row["bucket"])
+
+
+def _lot(row: dict[str, Any]) -> Lot:
+    holder = (row.pop("holder_type"), row.pop("holder"))
+    source = (row.pop("source_type"), row.pop("source"))
+    return Lot(**row, holder=holder, source=source)
+
+
+def _change(row: dict[str, Any]) -> Change:
+    entity = (row.pop("entity_type"), row.pop("entity"))
+    return Change(**row, entity=entity)
+
+
+def _reject(row: dict[str, Any]) -> Reject:
+    found = re.search(r"run-(\d+)\.ndjson$", row["source"])
+    assert found is not None, f"a source of another name: {row['source']}"
+    return Reject(run=int(found[1]), row=row["source_row"], reason=row["reason"])

@@ -100,6 +100,11 @@ def _double(function: str, operand: Value) -> Decimal:
     raise no_overload(function, operand)
 
 
+def _of_double(function: str, implementation: Callable[[Value], Decimal]) -> Callable[[Value], Decimal]:
+    """The extension library defines these for doubles alone."""
+    return lambda operand: implementation(_double(function, operand))
+
+
 def _bits(function: str, left: Value, right: Value, combine: Callable[[int, int], int]) -> Value:
     if type(left) is int and type(right) is int:
         return combine(left, right)
@@ -144,10 +149,10 @@ def _same(name: str) -> list[str]:
 TABLE: tuple[tuple[str | list[str], Callable[..., object], str], ...] = (
     (_variadic("math.greatest"), maximum, "the largest number"),
     (_variadic("math.least"), minimum, "the smallest number"),
-    ("math.ceil(double) -> double", ceil, "as ceil(x)"),
-    ("math.floor(double) -> double", floor, "as floor(x)"),
-    ("math.round(double) -> double", round_half_away, "as round(x)"),
-    ("math.trunc(double) -> double", truncate, "cuts decimals off"),
+    ("math.ceil(double) -> double", _of_double("math.ceil", ceil), "as ceil(x), of doubles only"),
+    ("math.floor(double) -> double", _of_double("math.floor", floor), "as floor(x), of doubles only"),
+    ("math.round(double) -> double", _of_double("math.round", round_half_away), "as round(x), of doubles only"),
+    ("math.trunc(double) -> double", _of_double("math.trunc", truncate), "cuts decimals off"),
     (_same("math.abs"), absolute, "as abs(x)"),
     (_same("math.sign"), sign, "-1, 0 or 1"),
     ("math.isNaN(double) -> bool", is_nan, "whether it is not a number"),

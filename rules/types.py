@@ -118,9 +118,11 @@ def _split(text: str) -> list[str]:
 
 
 def join(first: Type, second: Type) -> Type:
-    """The type of a value that has one of the two types: themselves when alike, else `dyn` where they differ."""
+    """The type of a value that has one of the two types: `number` for two numbers, `dyn` where they differ."""
     if first == second:
         return first
+    if first in NUMBERS and second in NUMBERS:
+        return NUMBER
     if first.kind == second.kind and len(first.parameters) == len(second.parameters):
         pairs = zip(first.parameters, second.parameters, strict=True)
         return Type(first.kind, tuple(join(one, other) for one, other in pairs))

@@ -43,7 +43,7 @@ LENGTH_MAX = 1_048_576
 
 TIMESTAMP_MIN_NANOSECONDS = -62_135_596_800 * 10**9
 TIMESTAMP_MAX_NANOSECONDS = 253_402_300_800 * 10**9 - 1
-DURATION_MAX_NANOSECONDS = 315_576_000_000 * 10**9
+DURATION_MAX_NANOSECONDS = INT_MAX
 
 
 class EvaluationError(Exception):
@@ -76,13 +76,13 @@ class Timestamp:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A signed span of time in nanoseconds, at most 10,000 years long."""
+    """A signed span of time in nanoseconds, within 64 bits (292 years), as in other implementations of CEL."""
 
     nanoseconds: int
 
     def __post_init__(self) -> None:
         if not -DURATION_MAX_NANOSECONDS <= self.nanoseconds <= DURATION_MAX_NANOSECONDS:
-            raise CelError("duration of more than 10,000 years")
+            raise CelError("duration of more than 292 years")
 
 
 @dataclass(frozen=True, slots=True)

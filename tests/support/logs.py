@@ -64,7 +64,7 @@ def _event(chance: random.Random, definitions: Mapping[str, Any], number: int) -
         "program_id": _quoted(chance.choice(definitions["programs"])["key"]),
         "idempotency_key": _quoted(f"k{number if chance.random() < 0.95 else number // 2}"),
         "event_timestamp": _quoted(_time(chance)),
-        "event_data": _event_data(chance),
+        "event_data": random_event_data(chance),
     }
     name = chance.choice(PEOPLE)
     if chance.random() < 0.1:
@@ -88,7 +88,8 @@ def _participant_id(chance: random.Random, name: str) -> str:
     return str(uuid.uuid5(organization, f"participant:{name}" if known else "participant:nobody"))
 
 
-def _event_data(chance: random.Random) -> str:
+def random_event_data(chance: random.Random) -> str:
+    """JSON text of an `event_data` object: members that rules ask for, some absent, some of another type."""
     members = {
         "type": _quoted(chance.choice(TYPES)),
         "amount": _number_text(chance),

@@ -64,13 +64,15 @@ class Rejected(Exception):
 
 def read_row(line: str, run: int, row: int, definitions: Definitions) -> Record:
     """The record of one row of NDJSON; raises Rejected."""
-    fields = _parse(line)
+    fields = parse_json(line)
     if "type" in fields:
         return _read_operation(fields, run, row, definitions)
     return _read_event(fields, run, row, definitions)
 
 
-def _parse(line: str) -> Fields:
+def parse_json(line: str) -> Fields:
+    """A JSON object with its numbers as decimals; raises Rejected."""
+
     def refuse(_constant: str) -> NoReturn:
         raise ValueError("NaN and Infinity are not JSON")
 

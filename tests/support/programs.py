@@ -69,7 +69,7 @@ def _rule(chance: random.Random, order: int, assets: Sequence[Document]) -> Docu
         "key": f"rule{order}",
         "name": f"Rule {order}",
         "order": order,
-        "condition": _condition(chance, chance.choice((0, 0, 1, 1, 2))),
+        "condition": random_condition(chance, chance.choice((0, 0, 1, 1, 2))),
         "actions": [_action(chance, assets) for _ in range(chance.choice((1, 1, 2, 3)))],
     }
     if chance.random() < 0.2:
@@ -83,11 +83,12 @@ def _rule(chance: random.Random, order: int, assets: Sequence[Document]) -> Docu
     return rule
 
 
-def _condition(chance: random.Random, depth: int) -> str:
+def random_condition(chance: random.Random, depth: int) -> str:
+    """A condition of `depth` levels of `&&`, `||` and `!`."""
     if depth > 0:
-        left, right = _condition(chance, depth - 1), _condition(chance, depth - 1)
+        left, right = random_condition(chance, depth - 1), random_condition(chance, depth - 1)
         return chance.choice((f"{left} && {right}", f"({left}) || ({right})", f"!({left}) && ({right})"))
-    number, other = _number(chance, 1), _number(chance, 1)
+    number, other = random_number(chance, 1), random_number(chance, 1)
     choices = (
         *("true", "true", "true", "true", "event.amount > 0", "event.amount > 0"),
         f"event.type == '{chance.choice(TYPES)}'",
@@ -128,11 +129,11 @@ def _condition(chance: random.Random, depth: int) -> str:
     return chance.choice(choices)
 
 
-def _number(chance: random.Random, depth: int) -> str:
+def random_number(chance: random.Random, depth: int) -> str:
     """An expression that is a number for most events."""
     places = chance.choice(("0", "1", "2", "2", "4"))
     if depth > 0 and chance.random() < 0.5:
-        left, right = _number(chance, depth - 1), _number(chance, depth - 1)
+        left, right = random_number(chance, depth - 1), random_number(chance, depth - 1)
         choices = (
             f"({left} + {right})",
             f"({left} - {right})",
@@ -171,10 +172,10 @@ def _amount(chance: random.Random, asset: Document) -> str:
         "event.amount",
         f"round(event.amount * 0.05, {scale})",
         f"floor(event.amount * {chance.choice(('1', '1.5', '2'))})",
-        f"abs(round({_number(chance, 1)}, {scale}))",
-        f"max(round({_number(chance, 2)}, {scale}), 1)",
+        f"abs(round({random_number(chance, 1)}, {scale}))",
+        f"max(round({random_number(chance, 2)}, {scale}), 1)",
         chance.choice(("event.name", "9000000000000000", "-1", "9e18", "event.big")),
-        _number(chance, 2),
+        random_number(chance, 2),
     )
     return chance.choice(choices)
 
@@ -189,7 +190,7 @@ def _action(chance: random.Random, assets: Sequence[Document]) -> Document:
     if kind == "SET_ATTRIBUTE":
         return {"type": kind, "key": chance.choice(ATTRIBUTES), "value": _attribute_value(chance)}
     key = chance.choice(COUNTERS)
-    action = {"type": "COUNTER", "key": key, "value": chance.choice(("1", "-1", "0.5", "1", _number(chance, 1)))}
+    action = {"type": "COUNTER", "key": key, "value": chance.choice(("1", "-1", "0.5", "1", random_number(chance, 1)))}
     if key == "streak":
         action["reset_after"] = "48h"
     return action

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from earnbook.ledger.schema import EntityType, EntryType
 from earnbook.pipeline.errors import EarnbookError, IntegrityError
-from earnbook.pipeline.reports_query import first_row, reading
+from earnbook.pipeline.reports_query import reading
+from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.store_tables import ObjectKind
 
 _AMOUNT_DIGITS = 38
@@ -291,7 +292,7 @@ def _last_entry(connection: duckdb.DuckDBPyConnection, until_us: int) -> int:
             (SELECT coalesce(max(entry_seq), 0) FROM store.due_entries WHERE created_at <= {until_us})
         )
     """
-    row = first_row(connection, query)
+    row = one_row(connection, query)
     assert row is not None, "an aggregate has one row"
     return int(row[0])
 
@@ -345,6 +346,6 @@ def _names(names: list[str]) -> str:
 
 
 def _book_clock(connection: duckdb.DuckDBPyConnection) -> int:
-    row = first_row(connection, "SELECT coalesce(max(book_clock), 0) FROM store.batches")
+    row = one_row(connection, "SELECT coalesce(max(book_clock), 0) FROM store.batches")
     assert row is not None, "an aggregate has one row"
     return int(row[0])

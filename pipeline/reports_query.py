@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -26,14 +25,6 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with open_book(path, mode=BookMode.READ) as book, book.session() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
-
-
-def first_row(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: list[object] | None = None
-) -> tuple[Any, ...] | None:
-    """The first row of a query, whose result is read to its end; None where it has no rows."""
-    rows = connection.execute(query, parameters or []).fetchall()
-    return tuple(rows[0]) if rows else None
 
 
 def query_book(path: Path, query: str) -> pa.Table:

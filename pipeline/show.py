@@ -14,7 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from earnbook.pipeline.errors import EarnbookError
-from earnbook.pipeline.reports_query import first_row, reading
+from earnbook.pipeline.reports_query import reading
+from earnbook.pipeline.store_rows import one_row
 
 EVENTS_SHOWN_DEFAULT = 10
 """The last events of a participant that are shown."""
@@ -138,7 +139,7 @@ class _Reader:
 def _find_participant(connection: duckdb.DuckDBPyConnection, key: str) -> tuple[int, str]:
     column = "id" if _is_uuid(key) else "external_id"
     query = f"SELECT number, external_id FROM participants WHERE {column} = ?"
-    row = first_row(connection, query, [key])
+    row = one_row(connection, query, [key])
     if row is None:
         query = "SELECT external_id FROM participants ORDER BY number LIMIT 3"
         known = ", ".join(str(name) for (name,) in connection.execute(query).fetchall())
@@ -161,7 +162,7 @@ def _find_event(connection: duckdb.DuckDBPyConnection, key: str, program: str | 
 def _entry_range(connection: duckdb.DuckDBPyConnection, log_seq: int) -> tuple[int, int]:
     """First and last entry of a record; an empty range where it made none."""
     query = "SELECT coalesce(min(entry_seq), 1), coalesce(max(entry_seq), 0) FROM store.movements WHERE log_seq = ?"
-    row = first_row(connection, query, [log_seq])
+    row = one_row(connection, query, [log_seq])
     assert row is not None, "an aggregate has one row"
     return int(row[0]), int(row[1])
 
@@ -170,15 +171,15 @@ def _find_entry(connection: duckdb.DuckDBPyConnection, key: str) -> int:
     if not _is_uuid(key) and not key.isdecimal():
         raise EarnbookError(f"{key!r} is no entry", "Give its number (seq) or its id.")
     column = "id" if _is_uuid(key) else "seq"
-    row = first_row(connection, f"SELECT seq FROM entries WHERE {column} = ?", [key])
+    row = one_row(connection, f"SELECT seq FROM entries WHERE {column} = ?", [key])
     if row is None:
-        last = first_row(connection, "SELECT coalesce(max(last_entry_seq), 0) FROM batches")
+        last = one_row(connection, "SELECT coalesce(max(last_entry_seq), 0) FROM batches")
         raise EarnbookError(f"there is no entry {key!r}", f"The last one has number {last[0] if last else 0}.")
     return int(row[0])
 
 
 def _find_batch(connection: duckdb.DuckDBPyConnection, key: str) -> int:
-    row = first_row(connection, "SELECT coalesce(max(batch), 0) FROM batches")
+    row = one_row(connection, "SELECT coalesce(max(batch), 0) FROM batches")
     last = int(row[0]) if row is not None else 0
     batch = last if key == "last" else int(key) if key.isdecimal() else 0
     if not 1 <= batch <= last:

@@ -88,19 +88,19 @@ def _headline(report: RunReport) -> str:
 def _lines(report: RunReport) -> list[tuple[str, str]]:
     rejected = sum(report.rejected.values())
     failed = sum(report.failed.values())
-    known = f" ({report.rejects_known:,} known from an earlier run)" if report.rejects_known else ""
+    known = f"; {report.rejects_known:,} of them known from an earlier run" if report.rejects_known else ""
     return [
         (
             "Rows",
             f"{report.rows_read:,} read = {report.events:,} events + {report.operations:,} operations + "
-            f"{report.duplicates:,} duplicates + {rejected:,} rejected{known}",
+            f"{report.duplicates:,} duplicates + {rejected:,} rejected",
         ),
         (
             "Records",
             f"{report.new_records:,} new + {report.generated:,} generated = {report.completed:,} completed + "
             f"{failed:,} failed",
         ),
-        ("Rejected", _counts(report.rejected)),
+        ("Rejected", _counts(report.rejected) + known),
         ("Failed", _counts(report.failed)),
         ("Late", f"{report.late:,} came after a record of a later time" if report.late else ""),
         (

@@ -107,6 +107,8 @@ class JsonReader:
             text, end = _STRINGS.raw_decode(self._text, offset)
         except json.JSONDecodeError as error:
             raise _Unreadable(error.pos, error.msg[:1].lower() + error.msg[1:]) from None
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise _Unreadable(offset, "the text has half a surrogate pair")
         return str(text), end
 
     def _duplicate(self, name: str, at: Position, first: Position) -> None:

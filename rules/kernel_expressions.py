@@ -115,9 +115,9 @@ class KernelWriter:
             return self._precomputed(expression.root, reason)
         return self.lower(expression.root)
 
-    def bail(self, node: Node, reason: Unsupported) -> None:
+    def bail(self, text: str, reason: Unsupported) -> None:
         """Emit that the row is left to the closures here, and note why."""
-        self.notes.append(Note(text=unparse(node), instead="closures, row by row", why=str(reason)))
+        self.notes.append(Note(text=text, instead="closures, row by row", why=str(reason)))
         self.code.emit(BAIL_LINE)
 
     # --- nodes ---
@@ -369,7 +369,8 @@ class KernelWriter:
                 self._decide(block, result, total, decisive)
         if unsupported:
             with self.code.nested(f"if {total} != {decisive}:"):
-                self.bail(*unsupported[0])
+                operand, why = unsupported[0]
+                self.bail(unparse(operand), why)
         return Bool(total)
 
     def _decide(self, block: Block, result: str, total: str, decisive: str) -> None:
@@ -395,7 +396,7 @@ class KernelWriter:
                     value = self.lower(branch)
                 except Unsupported as reason:
                     unsupported.append(reason)
-                    self.bail(branch, reason)
+                    self.bail(unparse(branch), reason)
             branches.append((block, value))
         known = [value for _, value in branches if value is not None]
         if not known:

@@ -139,7 +139,7 @@ def _text_order(writer: KernelWriter, node: Call, value: Lowered, *, text_first:
     hole = 0 if text_first else 1
     arguments = list(node.arguments)
     arguments[hole] = Name(id=arguments[hole].id, span=arguments[hole].span, name=PLACEHOLDER)
-    return _look_up(writer, replace(node, arguments=tuple(arguments)), as_text(writer, value))
+    return look_up(writer, replace(node, arguments=tuple(arguments)), as_text(writer, value))
 
 
 def _bail_if_alike(writer: KernelWriter, left: Dyn, right: Dyn, kinds: str) -> None:
@@ -148,9 +148,10 @@ def _bail_if_alike(writer: KernelWriter, left: Dyn, right: Dyn, kinds: str) -> N
     writer.bail_if(f"({both}) or {left.kind} == {int(Kind.WIDE)} or {right.kind} == {int(Kind.WIDE)}")
 
 
-def _look_up(writer: KernelWriter, node: Node, text: Text) -> Lowered:
-    table = LookupTable(unparse(node), Expression(unparse(node), node))
-    number = writer.inventory.table(table)
+def look_up(writer: KernelWriter, node: Node, text: Text) -> Bool:
+    """What a table says of a text; in `node` the text is the variable `PLACEHOLDER`."""
+    shown = unparse(node)
+    number = writer.inventory.table(LookupTable(shown, Expression(shown, node)))
     offsets, results = writer.code.array("table_offsets"), writer.code.array("table_results")
     found = f"int64({results}[{offsets}[T{number}] + {text.code}])"
     return Bool(writer.code.assign("b", found if text.error == "False" else f"2 if {text.error} else {found}"))
@@ -270,11 +271,10 @@ def _in_list(writer: KernelWriter, node: Call, item: Lowered, container: ListLit
     all_texts = all(isinstance(element, Literal) and isinstance(element.value, str) for element in container.items)
     if all_texts and len(container.items) > CHAIN_MAX and isinstance(item, Text | Dyn):
         hole = Name(id=node.arguments[0].id, span=node.arguments[0].span, name=PLACEHOLDER)
-        found = _look_up(
+        found = look_up(
             writer, replace(node, arguments=(hole, container)), replace(as_text(writer, item), error="False")
         )
         other = "False" if isinstance(item, Text) else f"{item.kind} != {int(Kind.TEXT)}"
-        assert isinstance(found, Bool)
         return _result(writer, error_of(item), f"not ({other}) and {found.code} == 1")
     same = [equality(writer, item, writer.lower(element)).code for element in container.items]
     return _result(writer, error_of(item), " or ".join(f"{code} == 1" for code in same) or "False")
@@ -290,8 +290,8 @@ def _text_predicate(writer: KernelWriter, node: Call) -> Lowered:
     text = as_text(writer, writer.lower(target))
     hole = Name(id=target.id, span=target.span, name=PLACEHOLDER)
     if node.target is None:
-        return _look_up(writer, replace(node, arguments=(hole, *arguments)), text)
-    return _look_up(writer, replace(node, target=hole), text)
+        return look_up(writer, replace(node, arguments=(hole, *arguments)), text)
+    return look_up(writer, replace(node, target=hole), text)
 
 
 # --- arithmetic -----------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class PrecomputedColumn:
 class LookupTable:
     """A boolean expression over one text, evaluated once per text of the pool.
 
-    In `expression` the variable `PLACEHOLDER` is the text; `text` shows it with `_` in its place.
+    In `expression` the variable `PLACEHOLDER` is the text.
     """
 
     text: str

@@ -212,3 +212,8 @@ def _accesses(nodes: tuple[Node, ...]) -> Iterator[tuple[Node, frozenset[str]]]:
                 stack.append((body, bound | {name}))
             case _:
                 stack.extend((part, bound) for part in children(node))
+
+
+def node_count(node: Node) -> int:
+    """How many nodes a tree has."""
+    return 1 + sum(node_count(part) for part in children(node))

@@ -1,0 +1,134 @@
+"""The kernel function of a rule's actions: one effect row per action, in the columns of `ledger.schema` (§12).
+
+Values are those of the snapshot (§10.1). What an expression alone decides is written as a code beside the value
+(stages 4 and 5 of §12.3); checks against live state are the books'.
+"""
+
+from __future__ import annotations
+
+from earnbook.ledger.schema import (
+    FX_ACTION,
+    FX_COLUMNS,
+    FX_REFERENCE,
+    FX_REFERENCE_CODE,
+    FX_TARGET,
+    FX_TEXT,
+    FX_TEXT_KIND,
+    FX_VALUE,
+    FX_VALUE_CODE,
+    FX_VALUE_HIGH,
+    FX_VALUE_SCALE,
+    ActionType,
+    Kind,
+    Outcome,
+)
+from earnbook.rules.kernel_expressions import SCALE_MAX, KernelWriter
+from earnbook.rules.kernel_operators import as_text, error_of, look_up
+from earnbook.rules.kernel_values import Dyn, Lowered, Number, Text, Unsupported, any_of
+from earnbook.rules.parse import parse_expression
+from earnbook.rules.plan import ActionPlan
+from earnbook.rules.syntax import Expression
+
+REFERENCE_LENGTH_MAX = 255
+
+_REFERENCE_TEST = parse_expression(f"size(event) >= 1 && size(event) <= {REFERENCE_LENGTH_MAX}").root
+_ERROR = int(Outcome.EXPRESSION_ERROR)
+
+
+def write_action(writer: KernelWriter, action: ActionPlan, offset: int) -> None:
+    """Emit the effect row of an action at row `at + offset`; bails out where the closures are needed."""
+    try:
+        with writer.code.captured() as block:
+            cells = _effect(writer, action)
+            for column in range(FX_COLUMNS):
+                writer.code.emit(f"{writer.code.array('effects')}[at + {offset}, {column}] = {cells.get(column, '0')}")
+    except Unsupported as reason:
+        writer.bail(f"action {action.index} ({action.type.name})", reason)
+        return
+    writer.code.insert(block)
+
+
+def _effect(writer: KernelWriter, action: ActionPlan) -> dict[int, str]:
+    """The columns of the row that are not 0."""
+    if action.target is not None:
+        raise Unsupported("the target is another participant or a group")
+    target = "program_slot" if action.target_is_program else "-1"
+    cells = {FX_ACTION: str(action.number), FX_TARGET: target, FX_REFERENCE: "-1"}
+    if action.value is not None:
+        cells |= _amount(writer, action.value, action.type)
+    if action.text is not None:
+        cells |= _attribute(writer, action.text)
+    if action.reference is not None:
+        cells |= _reference(writer, action.reference, cells.get(FX_VALUE_CODE, "0"))
+    return cells
+
+
+def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> dict[int, str]:
+    """An amount, or what COUNTER adds: its number, or the code that says why there is none."""
+    wrong = int(Outcome.INVALID_VALUE if kind is ActionType.COUNTER else Outcome.INVALID_AMOUNT)
+    match writer.write(expression):
+        case Number() as number:
+            code = f"{_ERROR} if {number.error} else 0"
+        case Dyn() as value:
+            writer.bail_if(f"{value.kind} == {int(Kind.WIDE)}")
+            is_number = writer.code.assign("f", f"{value.kind} in ({int(Kind.NUMBER)}, {int(Kind.INT)})")
+            code = f"0 if {is_number} else ({_ERROR} if {error_of(value)} else {wrong})"
+            mantissa = writer.code.assign("m", f"{value.value} if {is_number} else 0")
+            number = Number(mantissa, value.scale, "False", value.integer)
+        case value:
+            return {FX_VALUE_CODE: writer.code.assign("o", f"{_ERROR} if {error_of(value)} else {wrong}")}
+    mantissa, scale = _stored(writer, number)
+    return {
+        FX_VALUE_CODE: writer.code.assign("o", code),
+        FX_VALUE: mantissa,
+        FX_VALUE_HIGH: f"({mantissa}) >> 63",
+        FX_VALUE_SCALE: scale,
+    }
+
+
+def _stored(writer: KernelWriter, number: Number) -> tuple[str, str]:
+    """Mantissa and scale of at most 18 decimals; a number that needs more bails out."""
+    if number.scale.isdigit() and int(number.scale) <= SCALE_MAX:
+        return number.mantissa, number.scale
+    mantissa, scale = writer.code.assign("m", number.mantissa), writer.code.assign("s", number.scale)
+    with writer.code.nested(f"if {scale} > {SCALE_MAX}:"):
+        writer.code.emit(f"{mantissa}, {scale} = _strip({mantissa}, {scale})")
+        writer.bail_if(f"{scale} > {SCALE_MAX}")
+    return mantissa, scale
+
+
+def _attribute(writer: KernelWriter, value: Expression | str) -> dict[int, str]:
+    """The new value of an attribute as a typed cell; numbers without trailing zeros, so that equal texts are equal."""
+    lowered: Lowered = writer.constant(value) if isinstance(value, str) else writer.write(value)
+    cell = writer.dynamic(lowered)
+    code = writer.code
+    kind = code.assign("k", f"int64({cell.kind})")
+    writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
+    outcome = code.assign("o", f"{_ERROR} if {kind} in ({int(Kind.ABSENT)}, {int(Kind.ERROR)}) else 0")
+    with code.nested(f"if {kind} in ({int(Kind.NULL)}, {int(Kind.LIST)}, {int(Kind.MAP)}):"):
+        code.emit(f"{outcome} = {int(Outcome.INVALID_VALUE)}")
+    number, scale = code.assign("v", f"0 if {outcome} else {cell.value}"), code.assign("s", "0")
+    with code.nested(f"if {kind} == {int(Kind.NUMBER)} or {kind} == {int(Kind.INT)}:"):
+        code.emit(f"{number}, {scale} = _strip({number}, {cell.scale})")
+        writer.bail_if(f"{scale} > {SCALE_MAX}")
+        code.emit(f"{kind} = {int(Kind.NUMBER)}")
+    return {
+        FX_VALUE_CODE: outcome,
+        FX_VALUE_SCALE: scale,
+        FX_TEXT_KIND: f"0 if {outcome} else {kind}",
+        FX_TEXT: number,
+    }
+
+
+def _reference(writer: KernelWriter, expression: Expression, value_code: str) -> dict[int, str]:
+    """A reference and whether it is one; that its expression fails (stage 4) comes before a wrong amount (stage 5)."""
+    lowered = writer.write(expression)
+    error = error_of(lowered)
+    code = writer.code
+    text = as_text(writer, lowered) if isinstance(lowered, Text | Dyn) else Text("0", "True")
+    good = look_up(writer, _REFERENCE_TEST, text).code
+    return {
+        FX_VALUE_CODE: code.assign("o", f"{_ERROR} if {any_of(error)} else {value_code}"),
+        FX_REFERENCE: code.assign("t", f"-1 if {text.error} else {text.code}"),
+        FX_REFERENCE_CODE: code.assign("o", f"0 if {good} == 1 or {error} else {int(Outcome.INVALID_REFERENCE)}"),
+    }

@@ -11,7 +11,8 @@ or finds a table full leaves nothing behind.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from numba import carray, types
@@ -104,7 +105,8 @@ R_FAILED_ACTION = 31  # book number of the failing action
 R_STRIDE = 32  # integers per account in ACCOUNTS: 8, or 16 with chains of lots
 R_ASSETS = 33  # how many
 R_PROGRAMS = 34
-R_COUPLED_EFFECT = 35  # the effect whose text form must be known (see kernel.TEXT_FORMS)
+R_TEXT_EFFECT = 35  # the effect whose text form must be known (see kernel.TEXT_FORMS)
+R_TEXT_TARGET = 36  # and the slot it is about
 REGISTER_COUNT = 40
 
 SLACK = 64
@@ -164,7 +166,11 @@ CHANGE_COLUMNS = 13
 NEW_HOLDER_COLUMNS = 3
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+def _built(function: Callable[[Any, Any], Any]) -> Callable[[int], Any]:
+    return cast(Callable[[int], Any], intrinsic(function))
+
+
+@_built
 def _integers_at(_typing: Any, address: Any) -> Any:
     """The address as a pointer to int64."""
     pointer = types.CPointer(types.int64)
@@ -175,7 +181,7 @@ def _integers_at(_typing: Any, address: Any) -> Any:
     return pointer(address), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_built
 def _bytes_at(_typing: Any, address: Any) -> Any:
     """The address as a pointer to int8."""
     pointer = types.CPointer(types.int8)
@@ -189,19 +195,19 @@ def _bytes_at(_typing: Any, address: Any) -> Any:
 @inlined
 def vector(handles: Int64s, table: int) -> Int64s:
     """A table of integers as one flat array."""
-    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))
+    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))  # type: ignore[no-any-return]
 
 
 @inlined
 def matrix(handles: Int64s, table: int) -> Int64s:
     """A table of integers as rows and columns."""
-    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1], handles[3 * table + 2]))
+    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1], handles[3 * table + 2]))  # type: ignore[no-any-return]
 
 
 @inlined
 def byte_vector(handles: Int64s, table: int) -> Int8s:
     """A table of bytes as one flat array."""
-    return carray(_bytes_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))
+    return carray(_bytes_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))  # type: ignore[no-any-return]
 
 
 @inlined

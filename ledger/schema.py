@@ -10,7 +10,7 @@ since 1970-01-01T00:00:00Z; -1 stands for "no index".
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +131,19 @@ class LotStatus(IntEnum):
     HELD = 3
     CONSUMED = 4
     EXPIRED = 5
+
+
+class LotMoveKind(IntEnum):
+    """How a lot's remaining amount changes (§18.3)."""
+
+    CREATE = 1
+    CONSUME = 2
+    HOLD = 3
+    RELEASE = 4
+    SPLIT = 5
+    MATURE = 6
+    EXPIRE = 7
+    RESTORE = 8
 
 
 class Status(IntEnum):
@@ -373,3 +386,23 @@ class Tables(NamedTuple):
 #   processed_at: P of §4.3, for rule windows; literals: the program's literals as integers (see rules.plan.Literal);
 #   effects: int64[capacity, FX_COLUMNS], capacity >= the program's number of actions; words: uint64[WORD_SECTIONS * n].
 # It writes no state and nothing but `effects` and `words`, and it overwrites all of `words`.
+
+
+def propose_signature() -> Any:
+    """The numba signature of `propose`, for generated code and for the loop that calls it by function pointer.
+
+    numba is imported here so that the codes above cost nothing to import.
+    """
+    from numba import types
+
+    def array(item: Any, dimensions: int) -> Any:
+        return types.Array(item, dimensions, "C")
+
+    int8, int64, uint8, uint64 = types.int8, types.int64, types.uint8, types.uint64
+    columns = types.NamedTuple((array(int8, 2), array(int64, 2), array(int64, 1), array(int64, 1)), Columns)
+    counters = (array(int64, 2), array(int64, 2), array(int8, 2), array(int64, 2), array(int64, 2))
+    attributes = (array(int8, 2), array(int64, 2), array(int8, 2))
+    cells = types.NamedTuple((*counters, array(uint64, 2), *attributes, array(int8, 1)), Cells)
+    tables = types.NamedTuple((array(int64, 1), array(uint8, 1)), Tables)
+    places = (int64, int64, int64, int64)
+    return int64(*places, columns, cells, array(int64, 1), tables, array(int64, 2), array(uint64, 1))

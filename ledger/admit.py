@@ -1,0 +1,161 @@
+"""Letting a record in: program status, participant and recipient, creation and enrollment (§7.1, §7.2)."""
+
+from __future__ import annotations
+
+from earnbook.ledger.compiled import compiled, inlined
+from earnbook.ledger.journal import write_change
+from earnbook.ledger.layout import (
+    ENROLLMENTS,
+    HOLDER_NUMBERS,
+    NEW_HOLDERS,
+    OUTCOME_HOLDER,
+    OUTCOME_RECIPIENT,
+    OUTCOMES,
+    PERSON_ORIGINS,
+    PERSON_SLOTS,
+    PROGRAM_COLUMNS,
+    PROGRAM_CREATES,
+    PROGRAM_NUMBER,
+    PROGRAM_STATUS,
+    PROGRAMS,
+    R_HOLDER,
+    R_LOG_SEQ,
+    R_NEW_HOLDERS,
+    R_PROGRAMS,
+    R_RECIPIENT,
+    R_SLOT,
+    R_SLOTS,
+    REGISTERS,
+    STATUS,
+    WORK,
+    WORK_PERSON,
+    WORK_RECIPIENT,
+    byte_vector,
+    claim,
+    claim_column,
+    matrix,
+    put,
+    put_byte,
+    vector,
+)
+from earnbook.ledger.schema import ChangeOperation, Int64s, Kind, Outcome, StateType, Status
+
+_ACTIVE = int(Status.ACTIVE)
+_SUSPENDED = int(Status.SUSPENDED)
+_INT = int(Kind.INT)
+_SET = int(ChangeOperation.SET)
+_PARTICIPANT = int(StateType.PARTICIPANT)
+_ENROLLMENT = int(StateType.ENROLLMENT)
+_PROGRAM_SUSPENDED = int(Outcome.PROGRAM_SUSPENDED)
+_PROGRAM_ARCHIVED = int(Outcome.PROGRAM_ARCHIVED)
+_PARTICIPANT_NOT_FOUND = int(Outcome.PARTICIPANT_NOT_FOUND)
+_RECIPIENT_NOT_FOUND = int(Outcome.RECIPIENT_NOT_FOUND)
+
+
+@inlined
+def program_code(handles: Int64s, program: int) -> int:
+    """0 for an ACTIVE program, else the outcome of records that need one."""
+    status = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_STATUS]
+    if status == _ACTIVE:
+        return 0
+    return _PROGRAM_SUSPENDED if status == _SUSPENDED else _PROGRAM_ARCHIVED
+
+
+@compiled
+def admit(handles: Int64s, record: int, program: int) -> int:
+    """Find, create and enroll the holders of an event; R_SLOT and R_RECIPIENT name them, the outcome their numbers.
+
+    Both are found before either is created, so a refused event creates and enrolls nobody.
+    """
+    registers = vector(handles, REGISTERS)
+    work, outcomes = matrix(handles, WORK), matrix(handles, OUTCOMES)
+    outcomes[OUTCOME_HOLDER, record] = 0
+    outcomes[OUTCOME_RECIPIENT, record] = 0
+    registers[R_SLOT] = -1
+    registers[R_RECIPIENT] = -1
+    code = program_code(handles, program)
+    if code != 0:
+        return code
+    person, other = work[WORK_PERSON, record], work[WORK_RECIPIENT, record]
+    outcomes[OUTCOME_HOLDER, record] = _number_of(handles, person)
+    outcomes[OUTCOME_RECIPIENT, record] = _number_of(handles, other)
+    if person >= 0 and not _is_admissible(handles, person, program):
+        return _PARTICIPANT_NOT_FOUND
+    if other >= 0 and not _is_admissible(handles, other, program):
+        return _RECIPIENT_NOT_FOUND
+    numbers = vector(handles, HOLDER_NUMBERS)
+    if person >= 0:
+        slot = _enter(handles, person, program)
+        registers[R_SLOT] = slot
+        outcomes[OUTCOME_HOLDER, record] = numbers[slot]
+    if other >= 0:
+        slot = _enter(handles, other, program)
+        registers[R_RECIPIENT] = slot
+        outcomes[OUTCOME_RECIPIENT, record] = numbers[slot]
+    return 0
+
+
+@inlined
+def _slot_of(handles: Int64s, person: int) -> int:
+    """The slot of a person, or -1; an id that was no holder's may by now be one that was created by external id."""
+    slots = vector(handles, PERSON_SLOTS)
+    slot = slots[person]
+    if slot < 0:
+        origin = vector(handles, PERSON_ORIGINS)[person]
+        if origin >= 0:
+            slot = slots[origin]
+    return slot  # type: ignore[no-any-return]
+
+
+@inlined
+def _number_of(handles: Int64s, person: int) -> int:
+    if person < 0:
+        return 0
+    slot = _slot_of(handles, person)
+    return vector(handles, HOLDER_NUMBERS)[slot] if slot >= 0 else 0
+
+
+@inlined
+def _is_admissible(handles: Int64s, person: int, program: int) -> bool:
+    if _slot_of(handles, person) >= 0:
+        return True
+    creates = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_CREATES]
+    return bool(creates != 0 and vector(handles, PERSON_ORIGINS)[person] < 0)
+
+
+@inlined
+def _enter(handles: Int64s, person: int, program: int) -> int:
+    slot = _slot_of(handles, person)
+    if slot < 0:
+        slot = _create(handles, person)
+    enroll(handles, slot, program)
+    return slot
+
+
+@compiled
+def _create(handles: Int64s, person: int) -> int:
+    """A new participant, ACTIVE, in the next slot."""
+    registers = vector(handles, REGISTERS)
+    slot = claim(handles, HOLDER_NUMBERS, R_SLOTS)
+    registers[R_HOLDER] += 1
+    put(handles, HOLDER_NUMBERS, slot, registers[R_HOLDER])
+    put(handles, PERSON_SLOTS, person, slot)
+    put_byte(handles, STATUS, slot, _ACTIVE)
+    row = claim_column(handles, NEW_HOLDERS, R_NEW_HOLDERS)
+    created = matrix(handles, NEW_HOLDERS)
+    created[0, row] = person
+    created[1, row] = registers[R_HOLDER]
+    created[2, row] = registers[R_LOG_SEQ]
+    write_change(handles, 0, slot, _PARTICIPANT, 0, _SET, _INT, _ACTIVE)
+    return slot
+
+
+@compiled
+def enroll(handles: Int64s, slot: int, program: int) -> None:
+    """Make the holder's enrollment in the program ACTIVE, if it is not."""
+    registers = vector(handles, REGISTERS)
+    at = slot * registers[R_PROGRAMS] + program
+    if byte_vector(handles, ENROLLMENTS)[at] != _ACTIVE:
+        put_byte(handles, ENROLLMENTS, at, _ACTIVE)
+        number = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_NUMBER]
+        write_change(handles, 0, slot, _ENROLLMENT, number, _SET, _INT, _ACTIVE)

@@ -1,0 +1,236 @@
+"""Due work: the queue of what time brings, and doing it (§4.4 ranks 1 and 2, §9.9).
+
+The queue is a binary heap ordered by (due time, rank, lot_seq). Items are put in when the record that made them is
+certain and judged when they come out: an item whose lot is gone, or has another status by then, is skipped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from earnbook.ledger.compiled import compiled, inlined
+from earnbook.ledger.journal import (
+    account_code,
+    balance_of,
+    move_account,
+    move_balance,
+    next_entry,
+    overdraft_of,
+    set_overdraft,
+    write_lot_move,
+    write_movement,
+)
+from earnbook.ledger.layout import (
+    DUE,
+    DUE_AT,
+    DUE_COLUMNS,
+    DUE_ENTRIES,
+    DUE_KEY,
+    DUE_LOT,
+    DUE_RANK_SHIFT,
+    LOT_ASSET,
+    LOT_PROGRAM,
+    LOT_REMAINING,
+    LOT_SEQ,
+    LOT_SLOT,
+    LOT_STATUS,
+    LOTS,
+    PENDING_DUE,
+    R_CLOCK,
+    R_DUE,
+    R_DUE_ENTRIES,
+    R_FULL,
+    R_PENDING_DUE,
+    R_UNDO,
+    RANK_MATURITY,
+    REGISTERS,
+    SLACK,
+    claim,
+    claim_column,
+    matrix,
+    vector,
+)
+from earnbook.ledger.lots import await_due, close_lot, free_closed, link, set_lot, unlink
+from earnbook.ledger.schema import ACCOUNT_BREAKAGE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus
+
+DUE_DONE = 0
+DUE_FULL = -2
+DUE_OVERFLOW = -3
+
+_AVAILABLE = int(Bucket.AVAILABLE)
+_DEFERRED = int(Bucket.DEFERRED)
+_LOT_DEFERRED = int(LotStatus.DEFERRED)
+_LOT_AVAILABLE = int(LotStatus.AVAILABLE)
+_CONSUMED = int(LotStatus.CONSUMED)
+_EXPIRED = int(LotStatus.EXPIRED)
+_MATURITY = int(EntryType.MATURITY)
+_EXPIRATION = int(EntryType.EXPIRATION)
+_MATURE = int(LotMoveKind.MATURE)
+_BREAKAGE = ACCOUNT_BREAKAGE
+_LOT_MASK = (1 << DUE_RANK_SHIFT) - 1
+_MAX = np.iinfo(np.int64).max
+
+
+@compiled
+def do_due(handles: Int64s, until: int) -> int:
+    """Do everything due at or before `until`, in due order; each item moves the book clock.
+
+    Returns:
+        DUE_DONE; DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into
+        its holder's balance, which no record can be blamed for, so that the run must stop. Items done stay done.
+    """
+    registers = vector(handles, REGISTERS)
+    heap = matrix(handles, DUE)
+    lots = matrix(handles, LOTS)
+    while registers[R_DUE] > 0 and heap[0, DUE_AT] <= until:
+        if registers[R_FULL] != 0:
+            return DUE_FULL
+        at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_LOT]
+        status = _LOT_DEFERRED if key >> DUE_RANK_SHIFT == RANK_MATURITY else _LOT_AVAILABLE
+        is_valid = lots[lot, LOT_SEQ] == (key & _LOT_MASK) and lots[lot, LOT_STATUS] == status
+        if is_valid and status == _LOT_DEFERRED and not _fits(handles, lot):
+            return DUE_OVERFLOW
+        _pop(handles)
+        if not is_valid:
+            continue
+        registers[R_CLOCK] = max(registers[R_CLOCK], at)
+        if status == _LOT_DEFERRED:
+            _mature(handles, lot)
+        else:
+            _expire(handles, lot)
+        settle_due(handles)
+    return DUE_FULL if registers[R_FULL] != 0 else DUE_DONE
+
+
+@compiled
+def settle_due(handles: Int64s) -> None:
+    """What was done is certain: queue its due items, free its closed lots, forget its undo log."""
+    registers = vector(handles, REGISTERS)
+    pending = matrix(handles, PENDING_DUE)
+    for k in range(registers[R_PENDING_DUE]):
+        _push(handles, pending[k, DUE_AT], pending[k, DUE_KEY], pending[k, DUE_LOT])
+    registers[R_PENDING_DUE] = 0
+    free_closed(handles)
+    registers[R_UNDO] = 0
+
+
+@inlined
+def has_due_room(handles: Int64s) -> bool:
+    """Whether the queue has room for the due items of the record at hand; tells R_FULL when not."""
+    registers = vector(handles, REGISTERS)
+    if registers[R_DUE] + registers[R_PENDING_DUE] + SLACK < handles[3 * DUE + 1]:
+        return True
+    registers[R_FULL] = DUE + 1
+    return False
+
+
+@inlined
+def _fits(handles: Int64s, lot: int) -> bool:
+    lots = matrix(handles, LOTS)
+    balance = balance_of(handles, lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], _AVAILABLE)
+    return bool(balance <= _MAX - lots[lot, LOT_REMAINING])
+
+
+@compiled
+def _mature(handles: Int64s, lot: int) -> None:
+    """DEFERRED to AVAILABLE; what is overdrawn is repaid first."""
+    lots = matrix(handles, LOTS)
+    slot, asset, remaining = lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], lots[lot, LOT_REMAINING]
+    seq = lots[lot, LOT_SEQ]
+    entry = _due_entry(handles, lot)
+    debit, credit = account_code(handles, slot, _DEFERRED), account_code(handles, slot, _AVAILABLE)
+    write_movement(handles, entry, 0, _MATURITY, 0, debit, credit, asset, remaining, seq)
+    move_balance(handles, slot, asset, _DEFERRED, -remaining, entry)
+    move_balance(handles, slot, asset, _AVAILABLE, remaining, entry)
+    overdraft = overdraft_of(handles, slot, asset)
+    repaid = min(overdraft, remaining)
+    left = remaining - repaid
+    if repaid > 0:
+        set_overdraft(handles, slot, asset, overdraft - repaid)
+        after = _LOT_AVAILABLE if left > 0 else _CONSUMED
+        write_lot_move(handles, entry, seq, _MATURE, _LOT_DEFERRED, remaining, after, left, repaid)
+    if left == 0:
+        close_lot(handles, lot, _CONSUMED)
+        return
+    unlink(handles, lot)
+    set_lot(handles, lot, LOT_STATUS, _LOT_AVAILABLE)
+    set_lot(handles, lot, LOT_REMAINING, left)
+    link(handles, lot)
+    await_due(handles, lot)
+
+
+@compiled
+def _expire(handles: Int64s, lot: int) -> None:
+    """What is left of an AVAILABLE lot goes to BREAKAGE."""
+    lots = matrix(handles, LOTS)
+    slot, asset, remaining = lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], lots[lot, LOT_REMAINING]
+    entry = _due_entry(handles, lot)
+    debit = account_code(handles, slot, _AVAILABLE)
+    write_movement(handles, entry, 0, _EXPIRATION, 0, debit, _BREAKAGE, asset, remaining, lots[lot, LOT_SEQ])
+    move_balance(handles, slot, asset, _AVAILABLE, -remaining, entry)
+    move_account(handles, _BREAKAGE, asset, remaining, entry)
+    close_lot(handles, lot, _EXPIRED)
+
+
+@compiled
+def _due_entry(handles: Int64s, lot: int) -> int:
+    """A new entry made by due work at the book clock, of the program that created the lot."""
+    entry = next_entry(handles)
+    row = claim_column(handles, DUE_ENTRIES, R_DUE_ENTRIES)
+    entries = matrix(handles, DUE_ENTRIES)
+    lots = matrix(handles, LOTS)
+    entries[0, row] = entry
+    entries[1, row] = vector(handles, REGISTERS)[R_CLOCK]
+    entries[2, row] = lots[lot, LOT_PROGRAM]
+    entries[3, row] = lots[lot, LOT_SEQ]
+    return entry
+
+
+# --- the heap -------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _is_sooner(heap: Int64s, place: int, at: int, key: int) -> bool:
+    """Whether the item at a place comes before (at, key)."""
+    return bool(heap[place, DUE_AT] < at or (heap[place, DUE_AT] == at and heap[place, DUE_KEY] < key))
+
+
+@compiled
+def _push(handles: Int64s, at: int, key: int, lot: int) -> None:
+    place = claim(handles, DUE, R_DUE)
+    heap = matrix(handles, DUE)
+    while place > 0:
+        parent = (place - 1) >> 1
+        if _is_sooner(heap, parent, at, key):
+            break
+        for column in range(DUE_COLUMNS):
+            heap[place, column] = heap[parent, column]
+        place = parent
+    heap[place, DUE_AT] = at
+    heap[place, DUE_KEY] = key
+    heap[place, DUE_LOT] = lot
+
+
+@compiled
+def _pop(handles: Int64s) -> None:
+    """Take the first item out: the last item sinks from the top to its place."""
+    registers = vector(handles, REGISTERS)
+    heap = matrix(handles, DUE)
+    registers[R_DUE] -= 1
+    count = registers[R_DUE]
+    at, key, lot = heap[count, DUE_AT], heap[count, DUE_KEY], heap[count, DUE_LOT]
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= count:
+            break
+        if child + 1 < count and _is_sooner(heap, child + 1, heap[child, DUE_AT], heap[child, DUE_KEY]):
+            child += 1
+        if not _is_sooner(heap, child, at, key):
+            break
+        for column in range(DUE_COLUMNS):
+            heap[place, column] = heap[child, column]
+        place = child
+    heap[place, DUE_AT] = at
+    heap[place, DUE_KEY] = key
+    heap[place, DUE_LOT] = lot

@@ -1,0 +1,290 @@
+"""The decision loop: each record of a batch in log order, due work first (§4.3, §10.1).
+
+`decide` runs until the batch is done or it needs something that only its caller has, says what, and goes on where it
+stopped when it is called again:
+
+- `BAIL`: the record at the cursor cannot be proposed in int64 (or its program has no kernel). Its holders exist
+  already. The caller evaluates it with the closures against the cells of `state.slot`, calls
+  `state.give(effects, words)` and calls `decide` again.
+- `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
+- `DONE`: all records have outcomes and due work up to `until` is done.
+
+Tables that are full are grown inside: the record is undone, the table doubled, the record done again. New texts made
+while bailing out lie beyond the lookup tables of the batch; the caller extends those before it goes on.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from numba import njit, types
+from numba.typed import List
+
+from earnbook.ledger.admit import admit
+from earnbook.ledger.apply import APPLY_FULL, APPLY_TEXT, apply_effects
+from earnbook.ledger.compiled import compiled, inlined
+from earnbook.ledger.due import DUE_DONE, do_due, has_due_room, settle_due
+from earnbook.ledger.layout import (
+    OUTCOME_ACTION,
+    OUTCOME_CODE,
+    OUTCOME_HOLDER,
+    OUTCOME_LATE,
+    OUTCOME_LOG_SEQ,
+    OUTCOME_PATTERN,
+    OUTCOME_PROCESSED,
+    OUTCOME_RECIPIENT,
+    OUTCOMES,
+    PROGRAM_COLUMNS,
+    PROGRAM_LITERAL,
+    PROGRAM_LITERALS,
+    PROGRAM_WORDS,
+    PROGRAMS,
+    R_CLOCK,
+    R_CURSOR,
+    R_FAILED_ACTION,
+    R_FULL,
+    R_GIVEN,
+    R_GIVEN_RECORD,
+    R_LATEST,
+    R_LOG_SEQ,
+    R_RECIPIENT,
+    R_SLOT,
+    R_STEP,
+    REGISTERS,
+    WORK,
+    WORK_BASE,
+    WORK_KIND,
+    WORK_PROGRAM,
+    matrix,
+    vector,
+)
+from earnbook.ledger.operate import operate
+from earnbook.ledger.patterns import pattern_of
+from earnbook.ledger.schema import (
+    BAIL,
+    TIME_NONE,
+    WORD_SECTIONS,
+    Cells,
+    Columns,
+    Int64s,
+    RecordKind,
+    Tables,
+    UInt64s,
+    propose_signature,
+)
+from earnbook.ledger.state import State
+from earnbook.ledger.texts import Texts
+from earnbook.ledger.undo import back_to_mark, back_to_start, begin, mark
+
+DONE = 0
+FULL = -2
+DUE_OVERFLOW = -3
+TEXT_FORMS = -4
+
+_EVENT = int(RecordKind.EVENT)
+
+
+class Rules(NamedTuple):
+    """What `decide` reads of the compiled rules for one batch.
+
+    `proposes` is a list made by `propose_list`, one function per program; `literals` the literals of all programs, one
+    program after the other (each program's part is named in its `ProgramRow`).
+    """
+
+    proposes: Any
+    literals: Int64s
+    tables: Tables
+
+
+def propose_list(functions: list[Any | None]) -> Any:
+    """The numba list of the programs' `propose` functions; None (no kernel) stands for one that always bails out."""
+    proposes = List.empty_list(types.FunctionType(propose_signature()))
+    for function in functions:
+        proposes.append(_bail_out() if function is None else function)
+    return proposes
+
+
+def decide(
+    state: State, columns: Columns, rules: Rules, *, until: int = int(TIME_NONE), pool: Texts | None = None
+) -> int:
+    """Go on deciding the batch that `state.begin_batch` set up.
+
+    Args:
+        state: the books; holds the cursor and everything written.
+        columns: event columns, [column, record]; `now` also serves operations.
+        rules: functions, literals and lookup tables.
+        until: after the last record, due work up to here is done and the book clock is at least here; TIME_NONE for
+            the book clock itself.
+        pool: the run's texts, needed when an attribute changes between text and number.
+
+    Returns:
+        DONE, BAIL or DUE_OVERFLOW.
+    """
+    while True:
+        code = _run(
+            state.handles,
+            columns,
+            state.cells,
+            rules.literals,
+            rules.tables,
+            rules.proposes,
+            state.effects,
+            state.words,
+            until,
+        )
+        if code == FULL:
+            state.grow()
+        elif code == TEXT_FORMS:
+            if pool is None:
+                raise ValueError("an attribute changes its kind and no pool was given to compare the texts")
+            state.settle_text_forms(pool)
+        else:
+            return int(code)
+
+
+@cache
+def _bail_out() -> Any:
+    return njit(propose_signature(), cache=True)(_always_bail)
+
+
+def _always_bail(
+    record: int,  # noqa: ARG001 (the arguments are those of `propose`)
+    slot: int,  # noqa: ARG001
+    program_slot: int,  # noqa: ARG001
+    processed_at: int,  # noqa: ARG001
+    columns: Columns,  # noqa: ARG001
+    cells: Cells,  # noqa: ARG001
+    literals: Int64s,  # noqa: ARG001
+    tables: Tables,  # noqa: ARG001
+    effects: Int64s,  # noqa: ARG001
+    words: UInt64s,  # noqa: ARG001
+) -> int:
+    return BAIL
+
+
+@compiled
+def _run(
+    handles: Int64s,
+    columns: Columns,
+    cells: Cells,
+    literals: Int64s,
+    tables: Tables,
+    proposes: Any,
+    effects: Int64s,
+    words: UInt64s,
+    until: int,
+) -> int:
+    registers, work = vector(handles, REGISTERS), matrix(handles, WORK)
+    programs = matrix(handles, PROGRAMS)
+    records = work.shape[1]
+    while registers[R_CURSOR] < records:
+        record = registers[R_CURSOR]
+        program = work[WORK_PROGRAM, record]
+        now = columns.now[record]
+        if registers[R_STEP] == 0:
+            code = _start(handles, record, program, now)
+            if code in (FULL, DUE_OVERFLOW):
+                return code
+            if code >= 0:
+                if not _finish(handles, record, code, 0, -1):
+                    return FULL
+                continue
+        registers[R_STEP] = 0
+        if registers[R_GIVEN_RECORD] == record:
+            count = registers[R_GIVEN]
+        else:
+            first = programs[program, PROGRAM_LITERAL]
+            count = proposes[program](
+                record,
+                registers[R_SLOT],
+                program,
+                registers[R_CLOCK],
+                columns,
+                cells,
+                literals[first : first + programs[program, PROGRAM_LITERALS]],
+                tables,
+                effects,
+                words[: WORD_SECTIONS * programs[program, PROGRAM_WORDS]],
+            )
+        if count < 0:
+            registers[R_STEP] = 1
+            return BAIL
+        code = _dispose(handles, record, program, now, count, words)
+        if code != 0:
+            return code
+    return _end(handles, until)
+
+
+@compiled
+def _start(handles: Int64s, record: int, program: int, now: int) -> int:
+    """Due work, the record's number and clock, then an operation whole or an event's holders.
+
+    Returns:
+        FULL, DUE_OVERFLOW; the outcome of an operation or of an event that was refused; BAIL for an event that now
+        needs its effects.
+    """
+    registers, work, outcomes = vector(handles, REGISTERS), matrix(handles, WORK), matrix(handles, OUTCOMES)
+    at = max(work[WORK_BASE, record], registers[R_CLOCK])
+    code = do_due(handles, at)
+    if code != DUE_DONE:
+        return code
+    begin(handles)
+    registers[R_CLOCK] = at
+    registers[R_LOG_SEQ] += 1
+    outcomes[OUTCOME_LOG_SEQ, record] = registers[R_LOG_SEQ]
+    outcomes[OUTCOME_PROCESSED, record] = at
+    outcomes[OUTCOME_LATE, record] = 1 if now < registers[R_LATEST] else 0
+    registers[R_LATEST] = max(registers[R_LATEST], now)
+    if work[WORK_KIND, record] != _EVENT:
+        outcomes[OUTCOME_HOLDER, record] = 0
+        outcomes[OUTCOME_RECIPIENT, record] = 0
+        mark(handles)
+        return operate(handles, record, program)
+    code = admit(handles, record, program)
+    mark(handles)
+    return BAIL if code == 0 else code
+
+
+@compiled
+def _dispose(handles: Int64s, record: int, program: int, now: int, count: int, words: UInt64s) -> int:
+    """Apply the effects of the event at hand and write its outcome; 0, FULL or TEXT_FORMS (the event is undone)."""
+    registers = vector(handles, REGISTERS)
+    code = apply_effects(handles, count, program, registers[R_SLOT], registers[R_RECIPIENT], registers[R_CLOCK], now)
+    if code in (APPLY_FULL, APPLY_TEXT):
+        back_to_start(handles)
+        if code == APPLY_TEXT:
+            registers[R_GIVEN] = count
+        return code
+    action = 0
+    if code != 0:
+        back_to_mark(handles)
+        action = registers[R_FAILED_ACTION]
+    count_words = WORD_SECTIONS * vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_WORDS]
+    pattern = pattern_of(handles, program, action, words, count_words)
+    return 0 if _finish(handles, record, code, action, pattern) else FULL
+
+
+@inlined
+def _finish(handles: Int64s, record: int, code: int, action: int, pattern: int) -> bool:
+    """Write the outcome and make the record certain; False when it had to be undone because a table is full."""
+    registers, outcomes = vector(handles, REGISTERS), matrix(handles, OUTCOMES)
+    if not has_due_room(handles) or registers[R_FULL] != 0:
+        back_to_start(handles)
+        return False
+    outcomes[OUTCOME_CODE, record] = code
+    outcomes[OUTCOME_ACTION, record] = action
+    outcomes[OUTCOME_PATTERN, record] = pattern
+    settle_due(handles)
+    registers[R_CURSOR] = record + 1
+    return True
+
+
+@compiled
+def _end(handles: Int64s, until: int) -> int:
+    registers = vector(handles, REGISTERS)
+    end = max(until, registers[R_CLOCK])
+    code = do_due(handles, end)
+    if code == DUE_DONE:
+        registers[R_CLOCK] = end
+    return code

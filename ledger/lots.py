@@ -1,0 +1,248 @@
+"""Lots: the chains in which they are consumed, opening, taking from and closing them (§9.5-§9.7).
+
+Every (slot, asset, status) has a doubly linked chain in the order of §9.6: created_at, root lot, own number. New lots
+are the youngest and go to the end in one step; a lot that matures walks back from the end to its place. Rows of closed
+lots are chained as free and used again, once the record that closed them is certain.
+"""
+
+from __future__ import annotations
+
+from earnbook.ledger.compiled import compiled, inlined
+from earnbook.ledger.journal import account_at
+from earnbook.ledger.layout import (
+    ACCOUNT_CHAIN,
+    ACCOUNTS,
+    ASSET_COLUMNS,
+    ASSET_NUMBER,
+    ASSETS,
+    DUE_AT,
+    DUE_COLUMNS,
+    DUE_KEY,
+    DUE_LOT,
+    DUE_RANK_SHIFT,
+    HOLDER_NUMBERS,
+    LOT_ASSET,
+    LOT_COLUMNS,
+    LOT_CREATED,
+    LOT_EXPIRES,
+    LOT_MATURES,
+    LOT_NEXT,
+    LOT_PREVIOUS,
+    LOT_PROGRAM,
+    LOT_REFERENCE,
+    LOT_REMAINING,
+    LOT_ROOT,
+    LOT_SEQ,
+    LOT_SLOT,
+    LOT_SOURCE,
+    LOT_STATUS,
+    LOTS,
+    NEW_LOTS,
+    PENDING_DUE,
+    PENDING_FREE,
+    R_LOT_FREE,
+    R_LOT_SEQ,
+    R_LOTS,
+    R_NEW_LOTS,
+    R_PENDING_DUE,
+    R_PENDING_FREE,
+    RANK_EXPIRATION,
+    RANK_MATURITY,
+    REGISTERS,
+    claim,
+    claim_column,
+    matrix,
+    put,
+    vector,
+)
+from earnbook.ledger.schema import TIME_NONE, Int64s, LotStatus
+
+_DEFERRED = int(LotStatus.DEFERRED)
+_AVAILABLE = int(LotStatus.AVAILABLE)
+_NEVER = int(TIME_NONE)
+
+
+@inlined
+def chain_at(handles: Int64s, slot: int, asset: int, status: int) -> int:
+    """Where the first lot of a chain stands in ACCOUNTS; the last one stands behind it."""
+    return account_at(handles, slot, asset) + ACCOUNT_CHAIN + 2 * (status - 1)
+
+
+@inlined
+def set_lot(handles: Int64s, lot: int, column: int, value: int) -> None:
+    """Write one column of a lot."""
+    put(handles, LOTS, lot * LOT_COLUMNS + column, value)
+
+
+@inlined
+def _is_older(lots: Int64s, one: int, other: int) -> bool:
+    """Whether lot `one` is consumed before lot `other`."""
+    if lots[one, LOT_CREATED] != lots[other, LOT_CREATED]:
+        return bool(lots[one, LOT_CREATED] < lots[other, LOT_CREATED])
+    if lots[one, LOT_ROOT] != lots[other, LOT_ROOT]:
+        return bool(lots[one, LOT_ROOT] < lots[other, LOT_ROOT])
+    return bool(lots[one, LOT_SEQ] < lots[other, LOT_SEQ])
+
+
+@compiled
+def link(handles: Int64s, lot: int) -> None:
+    """Put a lot into the chain of its holder, asset and status, at its place."""
+    lots = matrix(handles, LOTS)
+    chain = chain_at(handles, lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], lots[lot, LOT_STATUS])
+    accounts = vector(handles, ACCOUNTS)
+    before = accounts[chain + 1]
+    after = 0
+    while before != 0 and _is_older(lots, lot, before - 1):
+        after = before
+        before = lots[before - 1, LOT_PREVIOUS]
+    set_lot(handles, lot, LOT_PREVIOUS, before)
+    set_lot(handles, lot, LOT_NEXT, after)
+    _join(handles, chain, before, lot + 1)
+    _join(handles, chain, lot + 1, after)
+
+
+@compiled
+def unlink(handles: Int64s, lot: int) -> None:
+    """Take a lot out of its chain."""
+    lots = matrix(handles, LOTS)
+    chain = chain_at(handles, lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], lots[lot, LOT_STATUS])
+    _join(handles, chain, lots[lot, LOT_PREVIOUS], lots[lot, LOT_NEXT])
+
+
+@inlined
+def _join(handles: Int64s, chain: int, before: int, after: int) -> None:
+    """Let `after` follow `before` in a chain; both are lot + 1, and 0 is the chain's own end."""
+    if before == 0:
+        put(handles, ACCOUNTS, chain, after)
+    else:
+        set_lot(handles, before - 1, LOT_NEXT, after)
+    if after == 0:
+        put(handles, ACCOUNTS, chain + 1, before)
+    else:
+        set_lot(handles, after - 1, LOT_PREVIOUS, before)
+
+
+@inlined
+def next_lot(handles: Int64s) -> int:
+    """The lot_seq of a new lot."""
+    registers = vector(handles, REGISTERS)
+    registers[R_LOT_SEQ] += 1
+    return registers[R_LOT_SEQ]  # type: ignore[no-any-return]
+
+
+@compiled
+def write_new_lot(
+    handles: Int64s,
+    seq: int,
+    entry: int,
+    slot: int,
+    asset: int,
+    program: int,
+    source: int,
+    amount: int,
+    created_at: int,
+    expires_at: int,
+    matures_at: int,
+    reference: int,
+) -> None:
+    """Append the row of a new lot that is its own root; `program` is a number, `reference` a text code or -1."""
+    row = claim_column(handles, NEW_LOTS, R_NEW_LOTS)
+    new = matrix(handles, NEW_LOTS)
+    new[0, row] = seq
+    new[1, row] = entry
+    new[2, row] = vector(handles, HOLDER_NUMBERS)[slot]
+    new[3, row] = vector(handles, ASSETS)[asset * ASSET_COLUMNS + ASSET_NUMBER]
+    new[4, row] = program
+    new[5, row] = source
+    new[6, row] = seq
+    new[7, row] = amount
+    new[8, row] = created_at
+    new[9, row] = expires_at
+    new[10, row] = matures_at
+    new[11, row] = reference
+
+
+@compiled
+def open_lot(
+    handles: Int64s,
+    seq: int,
+    slot: int,
+    asset: int,
+    status: int,
+    remaining: int,
+    program: int,
+    source: int,
+    created_at: int,
+    expires_at: int,
+    matures_at: int,
+    reference: int,
+) -> None:
+    """Take in a new lot with something left: its row, its chain, and what will be due for it."""
+    lot = _free_row(handles)
+    set_lot(handles, lot, LOT_SEQ, seq)
+    set_lot(handles, lot, LOT_REMAINING, remaining)
+    lots = matrix(handles, LOTS)
+    lots[lot, LOT_SLOT] = slot
+    lots[lot, LOT_ASSET] = asset
+    lots[lot, LOT_STATUS] = status
+    lots[lot, LOT_CREATED] = created_at
+    lots[lot, LOT_EXPIRES] = expires_at
+    lots[lot, LOT_MATURES] = matures_at
+    lots[lot, LOT_ROOT] = seq
+    lots[lot, LOT_PROGRAM] = program
+    lots[lot, LOT_SOURCE] = source
+    lots[lot, LOT_REFERENCE] = reference
+    link(handles, lot)
+    await_due(handles, lot)
+
+
+@inlined
+def _free_row(handles: Int64s) -> int:
+    registers = vector(handles, REGISTERS)
+    free = registers[R_LOT_FREE]
+    if free == 0:
+        return claim(handles, LOTS, R_LOTS)
+    registers[R_LOT_FREE] = matrix(handles, LOTS)[free - 1, LOT_NEXT]
+    return free - 1  # type: ignore[no-any-return]
+
+
+@compiled
+def await_due(handles: Int64s, lot: int) -> None:
+    """Note what time will do to a lot (§4.4): maturity while DEFERRED, expiration while AVAILABLE."""
+    lots = matrix(handles, LOTS)
+    status = lots[lot, LOT_STATUS]
+    if status == _DEFERRED:
+        at, rank = lots[lot, LOT_MATURES], RANK_MATURITY
+    elif status == _AVAILABLE and lots[lot, LOT_EXPIRES] != _NEVER:
+        at, rank = lots[lot, LOT_EXPIRES], RANK_EXPIRATION
+    else:
+        return
+    row = claim(handles, PENDING_DUE, R_PENDING_DUE) * DUE_COLUMNS
+    pending = vector(handles, PENDING_DUE)
+    pending[row + DUE_AT] = at
+    pending[row + DUE_KEY] = (rank << DUE_RANK_SHIFT) | lots[lot, LOT_SEQ]
+    pending[row + DUE_LOT] = lot
+
+
+@compiled
+def close_lot(handles: Int64s, lot: int, status: int) -> None:
+    """End a lot as CONSUMED or EXPIRED with nothing left; its row is free when the record is certain."""
+    unlink(handles, lot)
+    set_lot(handles, lot, LOT_REMAINING, 0)
+    set_lot(handles, lot, LOT_STATUS, status)
+    row = claim(handles, PENDING_FREE, R_PENDING_FREE)
+    vector(handles, PENDING_FREE)[row] = lot
+
+
+@compiled
+def free_closed(handles: Int64s) -> None:
+    """Free the rows of the lots that the record closed; there is no way back from here."""
+    registers = vector(handles, REGISTERS)
+    pending = vector(handles, PENDING_FREE)
+    lots = matrix(handles, LOTS)
+    for k in range(registers[R_PENDING_FREE]):
+        lot = pending[k]
+        lots[lot, LOT_SEQ] = 0
+        lots[lot, LOT_NEXT] = registers[R_LOT_FREE]
+        registers[R_LOT_FREE] = lot + 1
+    registers[R_PENDING_FREE] = 0

@@ -1,0 +1,349 @@
+"""The books of one run as arrays: owner of all tables of `ledger.layout`, of their growth and of the registers.
+
+Slots 0 … P - 1 are the programs in number order, holders follow in the order in which they are added or created. A
+State holds what one run needs: holders that its records name and those with something due. It does no I/O; what it is
+loaded with comes as arrays (`ledger.state_load`), what it decided leaves as arrays (`ledger.results`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from earnbook.ledger import layout as at
+from earnbook.ledger.amounts import format_mantissa
+from earnbook.ledger.patterns import index_patterns
+from earnbook.ledger.schema import (
+    FX_ACTION,
+    FX_COLUMNS,
+    FX_TEXT,
+    FX_TEXT_KIND,
+    FX_VALUE_SCALE,
+    TIME_NONE,
+    WORD_SECTIONS,
+    ActionType,
+    Cells,
+    Int64s,
+    Kind,
+    Status,
+    UInt64s,
+    word_count,
+)
+from earnbook.ledger.terms import Terms
+from earnbook.ledger.texts import Texts, timestamp_text
+
+_SLOT_TABLES = (
+    at.HOLDER_NUMBERS,
+    at.ACCOUNTS,
+    at.COUNTER_LOW,
+    at.COUNTER_HIGH,
+    at.COUNTER_RESET_AT,
+    at.COUNTER_RESET_AFTER,
+    at.TAGS,
+    at.ATTRIBUTE_VALUE,
+    at.ENROLLMENTS,
+    at.COUNTER_SCALE,
+    at.ATTRIBUTE_KIND,
+    at.ATTRIBUTE_SCALE,
+    at.STATUS,
+)
+_BY_COLUMN = {
+    at.MOVEMENTS: at.MOVEMENT_COLUMNS,
+    at.DUE_ENTRIES: at.DUE_ENTRY_COLUMNS,
+    at.NEW_LOTS: at.NEW_LOT_COLUMNS,
+    at.LOT_MOVES: at.LOT_MOVE_COLUMNS,
+    at.CHANGES: at.CHANGE_COLUMNS,
+    at.NEW_HOLDERS: at.NEW_HOLDER_COLUMNS,
+    at.TOUCHED: 1,
+}
+_BY_ROW = {
+    at.LOTS: at.LOT_COLUMNS,
+    at.DUE: at.DUE_COLUMNS,
+    at.UNDO: at.UNDO_COLUMNS,
+    at.PENDING_DUE: at.DUE_COLUMNS,
+    at.PENDING_FREE: 1,
+}
+_FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1}
+_ROWS_MIN = 2 * at.SLACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registers:
+    """The last numbers given and the clocks of a book; a new book begins with the defaults (§2.3, §4.3)."""
+
+    clock: int = 0
+    log_seq: int = 0
+    entry_seq: int = 0
+    lot_seq: int = 0
+    change_seq: int = 0
+    holder: int = 0
+    latest: int = int(TIME_NONE)
+
+
+class State:
+    """The books of one run; see the module."""
+
+    def __init__(
+        self, terms: Terms, registers: Registers | None = None, *, holders: int = 4096, rows: int = 4096
+    ) -> None:
+        """Empty books under the terms.
+
+        Args:
+            terms: the definitions in force.
+            registers: where the book stands; None for a new book.
+            holders: how many holders to make room for.
+            rows: how many journal rows, lots and changes of a batch to make room for. Both grow when needed.
+        """
+        self.terms = terms
+        self._tables: dict[int, npt.NDArray[np.int64] | npt.NDArray[np.int8]] = {}
+        stride = at.ACCOUNT_STRIDE_LOT if terms.has_lots else at.ACCOUNT_STRIDE_SIMPLE
+        self._widths = self._slot_widths(stride)
+        for table in _SLOT_TABLES:
+            self._allocate(table, max(_ROWS_MIN, holders + len(terms.programs) + at.SLACK), self._widths[table])
+        for table, columns in _BY_ROW.items():
+            self._allocate(table, max(_ROWS_MIN, rows + at.SLACK if table in (at.LOTS, at.DUE) else 256), columns)
+        for table, columns in _BY_COLUMN.items():
+            self._allocate(table, columns, max(_ROWS_MIN, rows + at.SLACK))
+        self._allocate(at.PERSON_SLOTS, _ROWS_MIN, 1)
+        self._allocate(at.PERSON_ORIGINS, _ROWS_MIN, 1)
+        self._allocate(at.SYSTEMS, max(1, len(terms.assets)) * 3, at.SYSTEM_COLUMNS)
+        self._allocate(at.PATTERNS, _ROWS_MIN, at.PATTERN_WORDS + WORD_SECTIONS * terms.words)
+        self._allocate(at.PATTERN_INDEX, 1, 4 * _ROWS_MIN)
+        self._allocate(at.REGISTERS, 1, at.REGISTER_COUNT)
+        self._allocate(at.SAVED, 2, at.REGISTER_COUNT)
+        self._allocate(at.EFFECTS, terms.effects, FX_COLUMNS)
+        self._allocate(at.WORK, at.WORK_COLUMNS, 0)
+        self._allocate(at.OUTCOMES, at.OUTCOME_COLUMNS, 0)
+        definitions = (terms.asset_table(), terms.program_table(), terms.link_table(), terms.action_table())
+        for table, array in zip((at.ASSETS, at.PROGRAMS, at.LINKS, at.ACTIONS), definitions, strict=True):
+            self._tables[table] = array
+        self.words: UInt64s = np.zeros(WORD_SECTIONS * terms.words, np.uint64)
+        self.persons = 0
+        self._set_registers(registers or Registers(), stride)
+        self._add_programs()
+        self._renew_handles()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def table(self, table: int) -> Int64s:
+        """A table of integers of `ledger.layout`, the array itself."""
+        return self._tables[table]  # type: ignore[return-value]
+
+    def register(self, register: int) -> int:
+        """The value of a register."""
+        return int(self.table(at.REGISTERS)[0, register])
+
+    @property
+    def registers(self) -> Registers:
+        """Where the book stands now."""
+        numbers = (at.R_CLOCK, at.R_LOG_SEQ, at.R_ENTRY_SEQ, at.R_LOT_SEQ, at.R_CHANGE_SEQ, at.R_HOLDER, at.R_LATEST)
+        names = ("clock", "log_seq", "entry_seq", "lot_seq", "change_seq", "holder", "latest")
+        return Registers(**{name: self.register(number) for name, number in zip(names, numbers, strict=True)})
+
+    @property
+    def clock(self) -> int:
+        """The book clock; while a record bails out, its processing time."""
+        return self.register(at.R_CLOCK)
+
+    @property
+    def cursor(self) -> int:
+        """The record at hand, as a position in the batch."""
+        return self.register(at.R_CURSOR)
+
+    @property
+    def slot(self) -> int:
+        """The slot of the participant at hand, -1: none."""
+        return self.register(at.R_SLOT)
+
+    @property
+    def effects(self) -> Int64s:
+        """The effects of the event at hand, [effect, FX_COLUMNS]."""
+        return self.table(at.EFFECTS)
+
+    @property
+    def slots(self) -> int:
+        """Slots in use: programs and holders."""
+        return self.register(at.R_SLOTS)
+
+    @property
+    def numbers(self) -> Int64s:
+        """The entity number of every slot in use: holder numbers; of programs their numbers, negated."""
+        return self.table(at.HOLDER_NUMBERS)[: self.slots, 0]
+
+    def slots_of(self, numbers: npt.ArrayLike) -> Int64s:
+        """The slots of entity numbers; -1 where the entity is not in this State."""
+        wanted, known = np.asarray(numbers, np.int64), self.numbers
+        if not len(known):
+            return np.full(len(wanted), -1, np.int64)
+        order = np.argsort(known, kind="stable")
+        found = order[np.minimum(np.searchsorted(known[order], wanted), len(order) - 1)]
+        return np.where(known[found] == wanted, found, -1)
+
+    # --- one batch --------------------------------------------------------------------------------------------------
+
+    def begin_batch(self, work: Int64s) -> None:
+        """Set up the records of a batch: [WORK_COLUMNS, record], made by `ledger.results.work_of`."""
+        if work.shape[0] != at.WORK_COLUMNS:
+            raise ValueError(f"work has {work.shape[0]} rows, {at.WORK_COLUMNS} are needed")
+        self._tables[at.WORK] = np.ascontiguousarray(work, np.int64)
+        self._tables[at.OUTCOMES] = np.zeros((at.OUTCOME_COLUMNS, work.shape[1]), np.int64)
+        registers = self.table(at.REGISTERS)[0]
+        registers[at.R_MOVEMENTS : at.R_TOUCHED + 1] = 0
+        registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
+        registers[at.R_GIVEN_RECORD] = -1
+        registers[at.R_BATCH_ENTRY] = registers[at.R_ENTRY_SEQ]
+        self._renew_handles()
+
+    def give(self, effects: npt.ArrayLike, words: npt.ArrayLike) -> None:
+        """Effects and evaluation words of the record at hand, after BAIL."""
+        rows = np.asarray(effects, np.int64).reshape(-1, FX_COLUMNS)
+        if len(rows) > len(self.effects):
+            raise ValueError(f"{len(rows)} effects, the program with the most actions has {len(self.effects) - 1}")
+        self.effects[: len(rows)] = rows
+        given = np.asarray(words, np.uint64)
+        self.words[:] = 0
+        self.words[: len(given)] = given
+        self._give(len(rows))
+
+    def settle_text_forms(self, pool: Texts) -> None:
+        """Turn the attribute that changes its kind, and what the event sets, into text, so that they compare."""
+        program = int(self.table(at.WORK)[at.WORK_PROGRAM, self.cursor])
+        actions = self.table(at.ACTIONS)[int(self.table(at.PROGRAMS)[program, at.PROGRAM_ACTION]) :]
+        key = int(actions[self.effects[self.register(at.R_TEXT_EFFECT), FX_ACTION], at.ACTION_KEY])
+        target, count = self.register(at.R_TEXT_TARGET), self.register(at.R_GIVEN)
+        cells = (at.ATTRIBUTE_KIND, at.ATTRIBUTE_VALUE, at.ATTRIBUTE_SCALE)
+        kind, value, scale = (int(self._tables[table][target, key]) for table in cells)
+        if kind != Kind.ABSENT:
+            new = (int(Kind.TEXT), pool.intern_text(text_of(kind, value, scale, pool)), 0)
+            for table, part in zip(cells, new, strict=True):
+                self._tables[table][target, key] = part
+        for effect in self.effects[:count]:
+            kind = int(effect[FX_TEXT_KIND])
+            if actions[effect[FX_ACTION], at.ACTION_TYPE] == ActionType.SET_ATTRIBUTE and kind != Kind.TEXT:
+                text = text_of(kind, int(effect[FX_TEXT]), int(effect[FX_VALUE_SCALE]), pool)
+                effect[FX_TEXT_KIND], effect[FX_TEXT], effect[FX_VALUE_SCALE] = (
+                    int(Kind.TEXT),
+                    pool.intern_text(text),
+                    0,
+                )
+        self._give(count)
+
+    def _give(self, count: int) -> None:
+        registers = self.table(at.REGISTERS)[0]
+        registers[at.R_GIVEN] = count
+        registers[at.R_GIVEN_RECORD] = registers[at.R_CURSOR]
+
+    # --- growth -----------------------------------------------------------------------------------------------------
+
+    def grow(self) -> None:
+        """Double the table that ran out of room."""
+        table = self.register(at.R_FULL) - 1
+        if table in _SLOT_TABLES:
+            self._grow_slots(2 * len(self._tables[at.HOLDER_NUMBERS]))
+        elif table in _BY_COLUMN:
+            self._resize(table, self._tables[table].shape[0], 2 * self._tables[table].shape[1])
+        else:
+            self._resize(table, 2 * self._tables[table].shape[0], self._tables[table].shape[1])
+        if table == at.PATTERNS:
+            self._reindex_patterns()
+        self.table(at.REGISTERS)[0, at.R_FULL] = 0
+        self._renew_handles()
+
+    def reserve(self, table: int, rows: int) -> None:
+        """Make room for so many more rows in a table stored row by row."""
+        used = {at.LOTS: self.register(at.R_LOTS), at.DUE: self.register(at.R_DUE), at.HOLDER_NUMBERS: self.slots}
+        used[at.PERSON_SLOTS] = used[at.PERSON_ORIGINS] = self.persons
+        needed = used[table] + rows + at.SLACK + 1
+        if needed <= len(self._tables[table]):
+            return
+        needed = max(needed, 2 * len(self._tables[table]))
+        if table == at.HOLDER_NUMBERS:
+            self._grow_slots(needed)
+        else:
+            self._resize(table, needed, self._tables[table].shape[1])
+        self._renew_handles()
+
+    def _grow_slots(self, rows: int) -> None:
+        for table in _SLOT_TABLES:
+            self._resize(table, rows, self._widths[table])
+
+    def _resize(self, table: int, rows: int, columns: int) -> None:
+        old = self._tables[table]
+        self._allocate(table, rows, columns)
+        self._tables[table][: old.shape[0], : old.shape[1]] = old
+
+    def _allocate(self, table: int, rows: int, columns: int) -> None:
+        kind = np.int8 if table >= at.BYTE_TABLES else np.int64
+        self._tables[table] = np.zeros((rows, columns), kind)  # type: ignore[assignment]
+        if table in _FILL:
+            self._tables[table][:] = _FILL[table]
+
+    def _reindex_patterns(self) -> None:
+        self._allocate(at.PATTERN_INDEX, 1, 4 * len(self._tables[at.PATTERNS]))
+        counts = np.array([WORD_SECTIONS * word_count(p.rules) for p in self.terms.programs], np.int64)
+        used = self.register(at.R_PATTERNS)
+        index_patterns(self.table(at.PATTERNS), used, counts, self.table(at.PATTERN_INDEX)[0])
+
+    def _renew_handles(self) -> None:
+        rows = [(a.ctypes.data, a.shape[0], a.shape[1]) for _, a in sorted(self._tables.items())]
+        self.handles: Int64s = np.array(rows, np.int64).reshape(-1)
+        get = self._tables
+        counters = (get[at.COUNTER_LOW], get[at.COUNTER_HIGH], get[at.COUNTER_SCALE])
+        windows = (get[at.COUNTER_RESET_AT], get[at.COUNTER_RESET_AFTER])
+        attributes = (get[at.ATTRIBUTE_KIND], get[at.ATTRIBUTE_VALUE], get[at.ATTRIBUTE_SCALE])
+        tags, status = get[at.TAGS].view(np.uint64), get[at.STATUS].reshape(-1)
+        self.cells = Cells(*counters, *windows, tags, *attributes, status)  # type: ignore[arg-type]
+
+    # --- beginning --------------------------------------------------------------------------------------------------
+
+    def _slot_widths(self, stride: int) -> dict[int, int]:
+        terms = self.terms
+        counters, attributes = max(1, terms.counters), max(1, terms.attributes)
+        return {
+            at.HOLDER_NUMBERS: 1,
+            at.ACCOUNTS: max(1, len(terms.assets)) * stride,
+            at.COUNTER_LOW: counters,
+            at.COUNTER_HIGH: counters,
+            at.COUNTER_RESET_AT: counters,
+            at.COUNTER_RESET_AFTER: counters,
+            at.COUNTER_SCALE: counters,
+            at.TAGS: max(1, (terms.tags + 63) // 64),
+            at.ATTRIBUTE_VALUE: attributes,
+            at.ATTRIBUTE_KIND: attributes,
+            at.ATTRIBUTE_SCALE: attributes,
+            at.ENROLLMENTS: max(1, len(terms.programs)),
+            at.STATUS: 1,
+        }
+
+    def _set_registers(self, start: Registers, stride: int) -> None:
+        registers = self.table(at.REGISTERS)[0]
+        registers[at.R_CLOCK], registers[at.R_LOG_SEQ], registers[at.R_ENTRY_SEQ] = (
+            start.clock,
+            start.log_seq,
+            start.entry_seq,
+        )
+        registers[at.R_LOT_SEQ], registers[at.R_CHANGE_SEQ] = start.lot_seq, start.change_seq
+        registers[at.R_HOLDER], registers[at.R_LATEST] = start.holder, start.latest
+        registers[at.R_GIVEN_RECORD] = registers[at.R_SLOT] = registers[at.R_RECIPIENT] = -1
+        registers[at.R_BATCH_ENTRY] = start.entry_seq
+        registers[at.R_STRIDE], registers[at.R_ASSETS] = stride, max(1, len(self.terms.assets))
+        registers[at.R_PROGRAMS] = len(self.terms.programs)
+
+    def _add_programs(self) -> None:
+        count = len(self.terms.programs)
+        self.table(at.HOLDER_NUMBERS)[:count, 0] = [-program.number for program in self.terms.programs]
+        self._tables[at.STATUS][:count, 0] = int(Status.ACTIVE)
+        self.table(at.REGISTERS)[0, at.R_SLOTS] = count
+
+
+def text_of(kind: int, value: int, scale: int, pool: Texts) -> str:
+    """The text form of an attribute's cell (§11.4): numbers plain, booleans, timestamps RFC 3339."""
+    if kind == Kind.TEXT:
+        return pool.text(value)
+    if kind == Kind.BOOL:
+        return "true" if value else "false"
+    if kind == Kind.TIMESTAMP:
+        return timestamp_text(value)
+    return format_mantissa(value, scale)

@@ -1,0 +1,297 @@
+"""Filling a State from a book, and giving back what the checkpoint holds: arrays in, arrays out.
+
+Everything is checked before it is believed (slots, keys, ranges): a book that does not fit is a `ValueError`, never a
+write outside the tables. Columns are those of the state tables of `pipeline/schema.py`, with slots for entities,
+indexes for assets, columns of the cells for keys and text codes for texts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from earnbook.ledger import layout as at
+from earnbook.ledger.amounts import split_words
+from earnbook.ledger.compiled import compiled
+from earnbook.ledger.due import settle_due
+from earnbook.ledger.lots import await_due, link
+from earnbook.ledger.results import Rows, account_codes
+from earnbook.ledger.schema import Int64s, InventoryMode, LotStatus, Status
+from earnbook.ledger.state import State
+
+Numbers = npt.ArrayLike
+
+
+def add_holders(state: State, numbers: Numbers, status: Numbers = int(Status.ACTIVE)) -> Int64s:
+    """Take in holders of the book, not yet in the State; returns their slots, in order."""
+    given = np.asarray(numbers, np.int64)
+    if len(given) and (given.min() < 1 or given.max() > state.registers.holder):
+        raise ValueError(f"holder numbers are 1 to {state.registers.holder}")
+    if len(np.unique(given)) != len(given) or (state.slots_of(given) >= 0).any():
+        raise ValueError("a holder is added twice")
+    state.reserve(at.HOLDER_NUMBERS, len(given))
+    first = state.slots
+    slots = np.arange(first, first + len(given))
+    state.table(at.HOLDER_NUMBERS)[slots, 0] = given
+    state.table(at.STATUS)[slots, 0] = np.asarray(status)
+    state.table(at.REGISTERS)[0, at.R_SLOTS] = first + len(given)
+    return slots
+
+
+def add_persons(state: State, slots: Numbers, origins: Numbers = -1) -> Int64s:
+    """Take in persons (distinct ways in which records name participants); returns their indexes, in order.
+
+    Args:
+        state: the books.
+        slots: the slot of each, -1 where no holder of the book is meant.
+        origins: -1 for an external id, which may be created; for a `participant_id`, the index of the person whose
+            external id would get that id (it is found once that one exists), or the person's own index: never.
+    """
+    given = np.asarray(slots, np.int64)
+    _check(given, -1, state.slots, "slots")
+    state.reserve(at.PERSON_SLOTS, len(given))
+    state.reserve(at.PERSON_ORIGINS, len(given))
+    persons = np.arange(state.persons, state.persons + len(given))
+    state.table(at.PERSON_SLOTS)[persons, 0] = given
+    origin = np.broadcast_to(np.asarray(origins, np.int64), given.shape)
+    _check(origin, -1, state.persons + len(given), "origins")
+    state.table(at.PERSON_ORIGINS)[persons, 0] = origin
+    state.persons += len(given)
+    return persons
+
+
+def load_balances(
+    state: State, *, slots: Numbers, assets: Numbers, buckets: Numbers, amounts: Numbers, last: Numbers
+) -> None:
+    """Balances of holders and wallets, with their last entry."""
+    cells = _account_cells(state, slots, assets)
+    bucket = np.asarray(buckets, np.int64)
+    _check(bucket, 1, 4, "buckets")
+    accounts = state.table(at.ACCOUNTS).reshape(-1)
+    accounts[cells + bucket - 1] = np.asarray(amounts, np.int64)
+    accounts[cells + bucket - 1 + at.ACCOUNT_LAST] = np.asarray(last, np.int64)
+
+
+def load_overdrafts(state: State, *, slots: Numbers, assets: Numbers, amounts: Numbers) -> None:
+    """Overdrafts of AVAILABLE accounts, > 0."""
+    state.table(at.ACCOUNTS).reshape(-1)[_account_cells(state, slots, assets) + at.ACCOUNT_OVERDRAFT] = np.asarray(
+        amounts, np.int64
+    )
+
+
+def load_system_balances(state: State, rows: list[tuple[int, int, int, int]]) -> None:
+    """Balances of system accounts as (account, asset index, amount, last_entry_seq)."""
+    for account, asset, amount, last in rows:
+        low, high = split_words(amount)
+        state.table(at.SYSTEMS)[asset * 3 + account - 1] = (low, high, last)
+
+
+def load_enrollments(state: State, *, slots: Numbers, programs: Numbers, status: Numbers) -> None:
+    """Enrollments; `programs` are slots of programs."""
+    rows, columns = _cells(state, slots, programs, len(state.terms.programs), "programs")
+    state.table(at.ENROLLMENTS)[rows, columns] = np.asarray(status)
+
+
+def load_counters(
+    state: State,
+    *,
+    slots: Numbers,
+    keys: Numbers,
+    low: Numbers,
+    high: Numbers,
+    scale: Numbers,
+    reset_at: Numbers,
+    reset_after: Numbers,
+) -> None:
+    """Counters; TIME_NONE stands for no window."""
+    rows, columns = _cells(state, slots, keys, state.terms.counters, "counters")
+    parts = {at.COUNTER_LOW: low, at.COUNTER_HIGH: high, at.COUNTER_SCALE: scale}
+    parts |= {at.COUNTER_RESET_AT: reset_at, at.COUNTER_RESET_AFTER: reset_after}
+    for table, values in parts.items():
+        state.table(table)[rows, columns] = np.asarray(values)
+
+
+def load_tags(state: State, *, slots: Numbers, keys: Numbers) -> None:
+    """Tags."""
+    rows, columns = _cells(state, slots, keys, state.terms.tags, "tags")
+    bits = np.left_shift(np.uint64(1), (columns & 63).astype(np.uint64))
+    np.bitwise_or.at(state.cells.tags, (rows, columns >> 6), bits)
+
+
+def load_attributes(
+    state: State, *, slots: Numbers, keys: Numbers, kinds: Numbers, values: Numbers, scales: Numbers
+) -> None:
+    """Attributes; values of kind TEXT are codes of the run's pool."""
+    rows, columns = _cells(state, slots, keys, state.terms.attributes, "attributes")
+    parts = {at.ATTRIBUTE_KIND: kinds, at.ATTRIBUTE_VALUE: values, at.ATTRIBUTE_SCALE: scales}
+    for table, given in parts.items():
+        state.table(table)[rows, columns] = np.asarray(given)
+
+
+def load_lots(state: State, lots: dict[str, Numbers]) -> None:
+    """Open lots, in any order.
+
+    Args:
+        state: the books.
+        lots: lot_seq, slot, asset (index), program (number), source, root, status, remaining, created_at, expires_at,
+            matures_at (TIME_NONE: none), reference (text code, -1: none).
+    """
+    columns = {name: np.asarray(values, np.int64) for name, values in lots.items()}
+    count = len(columns["lot_seq"])
+    _check(columns["slot"], len(state.terms.programs), state.slots, "holders of lots")
+    _check(columns["asset"], 0, len(state.terms.assets), "assets of lots")
+    _check(columns["status"], int(LotStatus.DEFERRED), int(LotStatus.HELD) + 1, "statuses of lots")
+    if count and (columns["remaining"].min() < 1 or columns["lot_seq"].max() > state.registers.lot_seq):
+        raise ValueError("an open lot has nothing left or a number not yet given")
+    modes = np.array([asset.mode for asset in state.terms.assets])
+    if count and (modes[columns["asset"]] != InventoryMode.LOT).any():
+        raise ValueError("a lot of an asset without lots")
+    state.reserve(at.LOTS, count)
+    state.reserve(at.DUE, count)
+    order = np.lexsort([columns[name] for name in ("lot_seq", "root", "created_at")])
+    rows = np.zeros((count, at.LOT_COLUMNS), np.int64)
+    places = {
+        "lot_seq": at.LOT_SEQ,
+        "slot": at.LOT_SLOT,
+        "asset": at.LOT_ASSET,
+        "status": at.LOT_STATUS,
+        "remaining": at.LOT_REMAINING,
+        "created_at": at.LOT_CREATED,
+        "expires_at": at.LOT_EXPIRES,
+        "matures_at": at.LOT_MATURES,
+        "root": at.LOT_ROOT,
+        "program": at.LOT_PROGRAM,
+        "source": at.LOT_SOURCE,
+        "reference": at.LOT_REFERENCE,
+    }
+    for name, column in places.items():
+        rows[:, column] = columns[name][order]
+    _take_in(state.handles, rows)
+
+
+@compiled
+def _take_in(handles: Int64s, rows: Int64s) -> None:
+    """Append lots that stand in chain order; LOTS and the queue have room."""
+    registers, lots = at.vector(handles, at.REGISTERS), at.matrix(handles, at.LOTS)
+    for k in range(len(rows)):
+        lot = registers[at.R_LOTS]
+        registers[at.R_LOTS] = lot + 1
+        for column in range(at.LOT_COLUMNS):
+            lots[lot, column] = rows[k, column]
+        link(handles, lot)
+        await_due(handles, lot)
+        settle_due(handles)
+
+
+def compact_due(state: State) -> None:
+    """Drop queued items whose lots are gone; worth it when most are (long expiries, short lives)."""
+    registers = state.table(at.REGISTERS)[0]
+    items = state.table(at.DUE)[: registers[at.R_DUE]]
+    lots = state.table(at.LOTS)[items[:, at.DUE_LOT]]
+    wanted = np.where(
+        items[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT == at.RANK_MATURITY, int(LotStatus.DEFERRED), int(LotStatus.AVAILABLE)
+    )
+    seq = items[:, at.DUE_KEY] & ((1 << at.DUE_RANK_SHIFT) - 1)
+    kept = items[(lots[:, at.LOT_SEQ] == seq) & (lots[:, at.LOT_STATUS] == wanted)]
+    # Items in order are a heap.
+    kept = kept[np.lexsort([kept[:, at.DUE_KEY], kept[:, at.DUE_AT]])]
+    state.table(at.DUE)[: len(kept)] = kept
+    registers[at.R_DUE] = len(kept)
+
+
+def open_lots(state: State) -> Rows:
+    """The open lots as rows of the checkpoint: holder numbers, asset numbers, text codes; by lot_seq."""
+    rows = state.table(at.LOTS)[: state.register(at.R_LOTS)]
+    rows = rows[(rows[:, at.LOT_SEQ] > 0) & (rows[:, at.LOT_REMAINING] > 0)]
+    rows = rows[np.argsort(rows[:, at.LOT_SEQ], kind="stable")]
+    return {
+        "lot_seq": rows[:, at.LOT_SEQ],
+        "holder": state.numbers[rows[:, at.LOT_SLOT]],
+        "asset": _asset_numbers(state, rows[:, at.LOT_ASSET]),
+        "program": rows[:, at.LOT_PROGRAM].astype(np.int32),
+        "source": rows[:, at.LOT_SOURCE],
+        "root": rows[:, at.LOT_ROOT],
+        "status": rows[:, at.LOT_STATUS].astype(np.int8),
+        "remaining": rows[:, at.LOT_REMAINING],
+        "created_at": rows[:, at.LOT_CREATED],
+        "expires_at": rows[:, at.LOT_EXPIRES],
+        "matures_at": rows[:, at.LOT_MATURES],
+        "reference": rows[:, at.LOT_REFERENCE],
+    }
+
+
+def checkpoint(state: State) -> dict[str, Rows]:
+    """All state of the State's holders and programs as rows of the state tables (system accounts: `system_balances`).
+
+    Keys of counters, tags and attributes are columns of the cells, programs of enrollments are numbers.
+    """
+    used, terms = state.slots, state.terms
+    assets, stride = state.register(at.R_ASSETS), state.register(at.R_STRIDE)
+    accounts = state.table(at.ACCOUNTS)[:used].reshape(used, assets, stride)
+    slot, asset, bucket = np.nonzero(accounts[:, :, at.ACCOUNT_LAST : at.ACCOUNT_LAST + 3])
+    drawn, drawn_asset = np.nonzero(accounts[:, :, at.ACCOUNT_OVERDRAFT])
+    counter, counter_key = np.nonzero(state.table(at.COUNTER_SCALE)[:used, : terms.counters] >= 0)
+    bits = np.unpackbits(
+        state.table(at.TAGS)[:used].view(np.uint8), axis=1, bitorder="little", count=terms.tags or None
+    )
+    tagged, tag = np.nonzero(bits[:, : terms.tags])
+    attributed, attribute = np.nonzero(state.table(at.ATTRIBUTE_KIND)[:used, : terms.attributes])
+    enrolled, program = np.nonzero(state.table(at.ENROLLMENTS)[:used, : len(terms.programs)])
+    numbers = state.numbers
+    return {
+        "balances": {
+            "account": account_codes(state, slot, bucket + 1),
+            "asset": _asset_numbers(state, asset),
+            "amount": accounts[slot, asset, bucket],
+            "last_entry_seq": accounts[slot, asset, bucket + at.ACCOUNT_LAST],
+        },
+        "overdrafts": {
+            "holder": numbers[drawn],
+            "asset": _asset_numbers(state, drawn_asset),
+            "amount": accounts[drawn, drawn_asset, at.ACCOUNT_OVERDRAFT],
+        },
+        "counters": {
+            "entity": numbers[counter],
+            "key": counter_key,
+            "low": state.table(at.COUNTER_LOW)[counter, counter_key],
+            "high": state.table(at.COUNTER_HIGH)[counter, counter_key],
+            "scale": state.table(at.COUNTER_SCALE)[counter, counter_key],
+            "reset_at": state.table(at.COUNTER_RESET_AT)[counter, counter_key],
+            "reset_after": state.table(at.COUNTER_RESET_AFTER)[counter, counter_key],
+        },
+        "tags": {"entity": numbers[tagged], "key": tag},
+        "attributes": {
+            "entity": numbers[attributed],
+            "key": attribute,
+            "kind": state.table(at.ATTRIBUTE_KIND)[attributed, attribute],
+            "value": state.table(at.ATTRIBUTE_VALUE)[attributed, attribute],
+            "scale": state.table(at.ATTRIBUTE_SCALE)[attributed, attribute],
+        },
+        "enrollments": {
+            "holder": numbers[enrolled],
+            "program": (program + 1).astype(np.int32),
+            "status": state.table(at.ENROLLMENTS)[enrolled, program],
+        },
+        "open_lots": open_lots(state),
+    }
+
+
+def _asset_numbers(state: State, assets: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    return np.asarray(state.table(at.ASSETS)[assets, at.ASSET_NUMBER], np.int32)
+
+
+def _account_cells(state: State, slots: Numbers, assets: Numbers) -> Int64s:
+    rows, columns = _cells(state, slots, assets, len(state.terms.assets), "assets")
+    return (rows * state.register(at.R_ASSETS) + columns) * state.register(at.R_STRIDE)
+
+
+def _cells(state: State, slots: Numbers, columns: Numbers, count: int, what: str) -> tuple[Int64s, Int64s]:
+    rows, chosen = np.asarray(slots, np.int64), np.asarray(columns, np.int64)
+    _check(rows, 0, state.slots, "slots")
+    _check(chosen, 0, count, what)
+    return rows, chosen
+
+
+def _check(values: Int64s, least: int, limit: int, what: str) -> None:
+    if len(values) and (values.min() < least or values.max() >= limit):
+        raise ValueError(f"{what} must be {least} to {limit - 1}, found {values.min()} to {values.max()}")

@@ -1,0 +1,160 @@
+"""What the books must know of definitions: assets, programs, and their actions, as plain numbers.
+
+Everything is resolved: assets are indexes in asset order, keys are columns of the cells, durations are microseconds.
+Programs stand in number order, all of the book, because the slot of program n is n - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from earnbook.ledger.layout import (
+    ACTION_COLUMNS,
+    ASSET_COLUMNS,
+    DATE_DURATION,
+    DATE_NONE,
+    DATE_TIME,
+    PROGRAM_COLUMNS,
+)
+from earnbook.ledger.schema import (
+    TIME_NONE,
+    ActionType,
+    Bucket,
+    Int64s,
+    InventoryMode,
+    IssuancePolicy,
+    Status,
+    word_count,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetTerms:
+    """An asset; `max_transaction` in minor units, None: no limit."""
+
+    number: int
+    scale: int
+    mode: InventoryMode
+    policy: IssuancePolicy
+    status: Status = Status.ACTIVE
+    max_transaction: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Date:
+    """A date of a lot: a duration from processing time, or a time, in microseconds."""
+
+    duration: int | None = None
+    time: int | None = None
+
+    def columns(self) -> tuple[int, int]:
+        """Kind and value as the kernel reads them."""
+        if self.duration is not None:
+            return DATE_DURATION, self.duration
+        return (DATE_NONE, 0) if self.time is None else (DATE_TIME, self.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionTerms:
+    """An action of a rule: `number` in the book's `actions`, `key` a column of the cells, `name` one of `names`."""
+
+    type: ActionType
+    number: int
+    asset: int = -1
+    bucket: Bucket = Bucket.AVAILABLE
+    allow_negative: bool = False
+    expires: Date = Date()
+    matures: Date = Date()
+    key: int = -1
+    name: int = 0
+    reset_after: int | None = None
+
+    def columns(self) -> tuple[int, ...]:
+        """The row of ACTIONS."""
+        reset_after = int(TIME_NONE) if self.reset_after is None else self.reset_after
+        money = (int(self.type), self.asset, int(self.bucket), int(self.allow_negative))
+        return (*money, *self.expires.columns(), *self.matures.columns(), self.key, self.name, self.number, reset_after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramTerms:
+    """A program: its actions in the order `propose` counts them, how many literals and compiled rules it has."""
+
+    number: int
+    linked: tuple[int, ...]
+    actions: tuple[ActionTerms, ...] = ()
+    literals: int = 0
+    rules: int = 0
+    status: Status = Status.ACTIVE
+    creates: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """All definitions of a run; counters, tags and attributes are the numbers of distinct keys in the cells."""
+
+    assets: tuple[AssetTerms, ...]
+    programs: tuple[ProgramTerms, ...]
+    counters: int = 0
+    tags: int = 0
+    attributes: int = 0
+
+    def __post_init__(self) -> None:
+        """Programs are dense; ValueError otherwise."""
+        if [program.number for program in self.programs] != list(range(1, len(self.programs) + 1)):
+            raise ValueError("programs must be all programs of the book, in number order")
+
+    @property
+    def has_lots(self) -> bool:
+        """Whether any asset keeps lots."""
+        return any(asset.mode == InventoryMode.LOT for asset in self.assets)
+
+    @property
+    def words(self) -> int:
+        """Words in one section of the evaluation words of the program with the most rules."""
+        return max((word_count(program.rules) for program in self.programs), default=1)
+
+    @property
+    def effects(self) -> int:
+        """The largest number of effects that one event can have."""
+        return max((len(program.actions) for program in self.programs), default=0) + 1
+
+    def asset_table(self) -> Int64s:
+        """ASSETS."""
+        rows = [
+            (a.number, a.scale, int(a.mode), int(a.policy), int(a.status), _or_minus_one(a.max_transaction))
+            for a in self.assets
+        ]
+        return _table(rows, ASSET_COLUMNS)
+
+    def program_table(self) -> Int64s:
+        """PROGRAMS."""
+        rows, action, literal = [], 0, 0
+        for p in self.programs:
+            head = (p.number, int(p.status), int(p.creates), action, len(p.actions))
+            rows.append((*head, literal, p.literals, word_count(p.rules)))
+            action, literal = action + len(p.actions), literal + p.literals
+        return _table(rows, PROGRAM_COLUMNS)
+
+    def link_table(self) -> Int64s:
+        """LINKS."""
+        links = np.zeros((len(self.programs), max(1, len(self.assets))), np.int64)
+        for row, program in enumerate(self.programs):
+            links[row, list(program.linked)] = 1
+        return links
+
+    def action_table(self) -> Int64s:
+        """ACTIONS."""
+        return _table([action.columns() for program in self.programs for action in program.actions], ACTION_COLUMNS)
+
+
+def _or_minus_one(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _table(rows: Sequence[tuple[int, ...]], columns: int) -> Int64s:
+    """Rows as a table; one row of zeros stands for none, so that it has an address."""
+    return np.array(rows or [(0,) * columns], np.int64).reshape(-1, columns)

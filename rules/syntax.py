@@ -38,6 +38,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Literal(Node):
+    """A constant."""
+
     value: Constant
 
 
@@ -85,12 +87,16 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListLiteral(Node):
+    """`[a, b]`; `optional_indices` are the positions written `?a`."""
+
     items: tuple[Node, ...]
     optional_indices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapLiteral(Node):
+    """`{k: v}`; `optional_indices` are the positions of entries written `?k: v`."""
+
     entries: tuple[tuple[Node, Node], ...]
     optional_indices: tuple[int, ...] = ()
 

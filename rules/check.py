@@ -13,7 +13,7 @@ from typing import Literal as OneOf
 
 from earnbook.rules import check_mistakes, functions
 from earnbook.rules.issues import Issue
-from earnbook.rules.lower_closure_source import qualified_name
+from earnbook.rules.lower_closure_source import is_bound, qualified_name
 from earnbook.rules.syntax import (
     Bind,
     Call,
@@ -211,7 +211,7 @@ class _Checker:
 
     def _select(self, node: Select, names: _Names) -> Type:
         path = qualified_name(node)
-        if path is not None and path.partition(".")[0] not in names:
+        if path is not None and not is_bound(node, names):
             if path in self._variables:
                 return self._variables[path]
             if path in TYPE_VALUES and path.partition(".")[0] not in self._variables:

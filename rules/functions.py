@@ -197,7 +197,7 @@ _STANDARD = (
     ),
     _function(["bytes(bytes) -> bytes", "bytes(string) -> bytes"], values_text.to_bytes, _NONE, "the UTF-8 of a text"),
     _function(
-        ["timestamp(timestamp) -> timestamp", "timestamp(string) -> timestamp", "timestamp(int) -> timestamp"],
+        ["timestamp(timestamp) -> timestamp", "timestamp(string) -> timestamp", "timestamp(number) -> timestamp"],
         values_time.to_timestamp,
         _INLINE,
         "a time from RFC 3339 text or from seconds since 1970",

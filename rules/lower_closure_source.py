@@ -13,7 +13,7 @@ table from positions in the source to spans of the expression. An error thus cos
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -227,7 +227,7 @@ class _Writer:
 
     def _select(self, node: Select, body: _Body, names: _Names) -> str:
         path = qualified_name(node)
-        if path is not None and path.partition(".")[0] not in names:
+        if path is not None and not is_bound(node, names):
             if path in self._variables:
                 return f"s[{path!a}]"
             if path in TYPE_VALUES and path.partition(".")[0] not in self._variables:
@@ -423,6 +423,13 @@ def qualified_name(node: Node) -> str | None:
     if not isinstance(node, Name):
         return None
     return ".".join([node.name.removeprefix("."), *reversed(fields)])
+
+
+def is_bound(node: Node, names: Container[str]) -> bool:
+    """Whether the name at the root of a chain of selections is bound by a macro; `.x` never is."""
+    while isinstance(node, Select):
+        node = node.operand
+    return isinstance(node, Name) and node.name in names
 
 
 def _is_boolean(node: Node) -> bool:

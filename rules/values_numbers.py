@@ -57,6 +57,10 @@ _DIVISION = Context(
     prec=DIVISION_DIGITS, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Overflow], clamp=0
 )
 
+# The result of rounding has at most one digit more than the number, so the precision is never the limit.
+_ROUNDING = Context(prec=DIGITS_MAX + 32, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[], clamp=0)
+_QUANTA = {places: Decimal((0, (1,), -places)) for places in range(-ROUND_PLACES_MAX, ROUND_PLACES_MAX + 1)}
+
 _DECIMAL_TEXT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
 _INTEGER_TEXT = re.compile(r"[+-]?[0-9]+")
 _PLAIN_ADJUSTED_MIN = -7
@@ -357,12 +361,8 @@ def _to_places(number: Decimal, places: int, rounding: str) -> Decimal:
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent >= -places:
         return number
-    # The result has at most one digit more than the number, so the precision is never the limit.
-    rounded = number.quantize(Decimal(1).scaleb(-places), rounding=rounding, context=_ROUNDING)
+    rounded = number.quantize(_QUANTA[places], rounding=rounding, context=_ROUNDING)
     return rounded if rounded else ZERO
-
-
-_ROUNDING = Context(prec=DIGITS_MAX + 32, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[], clamp=0)
 
 
 def _whole(number: Decimal) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from earnbook.rules.syntax import Uint
-from earnbook.rules.values import CelError, Duration, Timestamp, Value, no_overload
+from earnbook.rules.values import CelError, Duration, Timestamp, Value, integer, no_overload
 
 SECOND = 10**9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,8 +43,8 @@ def to_timestamp(operand: Value) -> Timestamp:
         return operand
     if type(operand) is str:
         return _timestamp_of_text(operand)
-    if type(operand) is int or type(operand) is Uint:
-        return Timestamp(operand * SECOND)
+    if type(operand) is int or type(operand) is Uint or type(operand) is Decimal:
+        return Timestamp(integer(operand, "timestamp") * SECOND)
     raise no_overload("timestamp", operand)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.examples import load_example
 from tests.support.invariants import violations
-from tests.support.logical import LogicalBook, Run, Scenario
+from tests.support.logical import LogicalBook
 from tests.support.logs import random_scenario
 from tests.support.oracle import run_oracle
 
@@ -63,17 +63,6 @@ def test_random_logs_reach_what_they_are_for() -> None:
     }
     assert reasons >= {"IDEMPOTENCY_CONFLICT", "UNPARSEABLE_ROW", "INVALID_TIMESTAMP", "INVALID_NUMBER"}
     assert min(repaid, late, duplicates) > 5
-
-
-@pytest.mark.parametrize("definitions_seed", range(12))
-def test_the_same_rows_again_change_nothing(definitions_seed: int) -> None:
-    scenario = random_scenario(definitions_seed, 0)
-    once = run_oracle(scenario)
-    again = Scenario(
-        definitions=scenario.definitions, runs=(*scenario.runs, *(Run(lines=run.lines) for run in scenario.runs))
-    )
-    twice = run_oracle(again)
-    assert replace(twice, rejects=once.rejects, counts=once.counts) == once
 
 
 @pytest.mark.parametrize(

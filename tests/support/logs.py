@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import random
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from tests.support.logical import Run, Scenario
+from tests.support.oracle_definitions import read_definitions
+from tests.support.oracle_intake import Rejected, read_row
 from tests.support.programs import DAYS, TYPES, random_definitions
 
 PEOPLE = ("alice", "alice", "alice", "bob", "bob", "Zoë", "12")
@@ -22,6 +25,29 @@ def random_scenario(definitions_seed: int, log_seed: int) -> Scenario:
     definitions = random_definitions(definitions_seed)
     chance = random.Random(f"log {definitions_seed} {log_seed}")
     return Scenario(definitions=definitions, runs=tuple(_runs(chance, definitions)))
+
+
+def random_month(definitions_seed: int, log_seed: int, rows: int) -> Scenario:
+    """One run in no order, under the clock of its events."""
+    definitions = random_definitions(definitions_seed)
+    chance = random.Random(f"month {definitions_seed} {log_seed}")
+    return Scenario(definitions=definitions, runs=(Run(lines=tuple(_log(chance, definitions, rows))),))
+
+
+def day_by_day(scenario: Scenario) -> Scenario:
+    """The rows of all runs, one run per UTC day of their timestamps; rows that are no records come first."""
+    definitions = read_definitions(scenario.definitions)
+    days: dict[int, list[str]] = defaultdict(list)
+    for run in scenario.runs:
+        for row, line in enumerate(run.lines):
+            try:
+                day = read_row(line, 0, row, definitions).timestamp // 86_400_000_000
+            except Rejected:
+                day = 0
+            days[day].append(line)
+    return Scenario(
+        definitions=scenario.definitions, runs=tuple(Run(lines=tuple(lines)) for _, lines in sorted(days.items()))
+    )
 
 
 def _runs(chance: random.Random, definitions: Mapping[str, Any]) -> list[Run]:

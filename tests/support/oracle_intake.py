@@ -169,7 +169,7 @@ def _read_key(fields: Fields) -> str:
 
 def _read_program(fields: Fields, definitions: Definitions) -> str:
     reference = fields.get("program_id")
-    if reference is None or reference == "":
+    if reference is None:
         raise Rejected("MISSING_PROGRAM")
     program = definitions.program_named(reference) if isinstance(reference, str) else None
     if program is None:
@@ -179,7 +179,7 @@ def _read_program(fields: Fields, definitions: Definitions) -> str:
 
 def _read_timestamp(fields: Fields, name: str) -> int:
     text = fields.get(name)
-    if text is None or text == "":
+    if text is None:
         raise Rejected("MISSING_TIMESTAMP")
     if not isinstance(text, str):
         raise Rejected("INVALID_TIMESTAMP")

@@ -18,7 +18,7 @@ from earnbook.rules.canonical import canonical_json, read_json, sha256_text
 from earnbook.rules.definitions_build import build
 from earnbook.rules.definitions_collect import RawObject
 from earnbook.rules.definitions_read import Document, as_paths, read_documents
-from earnbook.rules.issues import Issue, IssueError
+from earnbook.rules.issues import Issue, IssueError, sort_issues
 from earnbook.rules.models import Asset, Organization, Program, Rule, Source
 from earnbook.rules.models_automations import Automation, Webhook
 from earnbook.rules.models_fields import Definition
@@ -154,7 +154,8 @@ def load_definitions(paths: str | Path | Iterable[str | Path]) -> Definitions:
 def check_definitions(paths: str | Path | Iterable[str | Path]) -> tuple[Definitions | None, list[Issue]]:
     """As `load_definitions`, with all mistakes and warnings as values; no definitions when there is a mistake."""
     documents, issues = read_documents(as_paths(paths))
-    return _assemble(documents, issues), issues
+    definitions = _assemble(documents, issues)
+    return definitions, sort_issues(issues)
 
 
 def to_plain(model: BaseModel) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def _assemble(documents: Sequence[Document], issues: list[Issue]) -> Definitions
         sources=resolved.sources,
         document=document,
         hash=sha256_text(document),
-        warnings=tuple(issues),
+        warnings=tuple(sort_issues(issues)),
         orders_assigned=resolved.orders_assigned,
         origins=resolved.origins,
     )

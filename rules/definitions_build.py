@@ -15,7 +15,7 @@ from earnbook.rules.definitions_collect import Collected, RawObject, collect
 from earnbook.rules.definitions_ids import object_id, organization_id
 from earnbook.rules.definitions_names import Names, check_unique_names, given_id, natural_key
 from earnbook.rules.definitions_nodes import Mapping as MappingNode
-from earnbook.rules.definitions_nodes import Scalar, show_path
+from earnbook.rules.definitions_nodes import Scalar, is_null, show_path
 from earnbook.rules.definitions_read import Document
 from earnbook.rules.definitions_resolve import Resolver, Scope, check_shared_counters
 from earnbook.rules.definitions_validate import validate
@@ -92,7 +92,7 @@ class _Build:
 
     def run(self) -> Resolved | None:
         for raw in self._found.children:
-            check_expressions(raw, self._issues)
+            check_expressions(raw, self._issues, has_group=self._has_group(raw))
         organization = self._organization()
         # Without an organization there are no ids, but the other mistakes are still worth naming.
         owner = organization.id if organization else organization_id("unknown")
@@ -176,6 +176,11 @@ class _Build:
             return natural_key(raw.owner)
         reference = raw.node.text("program_id") or raw.node.text("program")
         return self._program_names.find(reference) if reference else None
+
+    def _has_group(self, raw: RawObject) -> bool:
+        """Whether expressions of this object may name `group`; granted where its program is not known."""
+        program = self._program_names.by_key.get(self._owner(raw) or "")
+        return program is None or not is_null(program.node.members.get("group_field"))
 
     def _child(self, raw: RawObject, scopes: Mapping[str, Scope], resolver: Resolver) -> None:
         scope = self._scope_of(raw, scopes)

@@ -6,13 +6,15 @@ Works on raw objects, so that expressions are checked also where an object has o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from earnbook.rules import definitions_nodes as nodes
+from earnbook.rules.check import Environment, Result, check_expression
 from earnbook.rules.definitions_collect import RawObject
 from earnbook.rules.definitions_nodes import Scalar, follow
 from earnbook.rules.issues import Issue, IssueError
+from earnbook.rules.models import ACTION_MODELS
 from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.parse import parse_expression
 from earnbook.rules.syntax import (
@@ -27,31 +29,34 @@ from earnbook.rules.syntax import (
     Name,
     Node,
     Select,
+    Span,
 )
 
 STATE_NAMES = frozenset({"event", "participant", "program", "group", "now"})
 """The variables that make a SET_ATTRIBUTE value an expression (§11.4)."""
 
-_ACTION_EXPRESSIONS = {"amount": "number", "reference_id": "text"}
+_ACTION_EXPRESSIONS: dict[str, Result] = {"amount": "number", "reference_id": "text"}
 _TARGET_EXPRESSIONS = ("external_id", "participant_id", "id")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An expression in a raw object: its steps, its text, and what it must give (`bool`, `number`, `text`, `any`)."""
+    """An expression in a raw object: its steps, its text, and what it must give."""
 
     steps: tuple[str | int, ...]
     text: str
-    result: str
+    result: Result
+    is_attribute: bool = False
 
 
-def check_expressions(raw: RawObject, issues: list[Issue]) -> None:
-    """Add what is wrong with the expressions of a rule or an automation; other objects have none."""
+def check_expressions(raw: RawObject, issues: list[Issue], *, has_group: bool) -> None:
+    """Add what is wrong with the expressions of a rule or an automation; other objects have none.
+
+    `has_group` says whether the program has a `group_field`, and so the variable `group` (§11.1).
+    """
     for place in expression_places(raw):
-        try:
-            _ = parse_expression(place.text)
-        except IssueError as error:
-            issues += [raw.expression_issue(issue, *place.steps) for issue in error.issues]
+        found = _check_attribute(place, has_group) if place.is_attribute else _check(raw, place, has_group)
+        issues += [raw.expression_issue(issue, *place.steps) for issue in found]
 
 
 def expression_places(raw: RawObject) -> Iterator[Place]:
@@ -109,19 +114,59 @@ def _mentions_state(node: Node, bound: frozenset[str]) -> bool:
     return False
 
 
+def _check(raw: RawObject, place: Place, has_group: bool) -> list[Issue]:
+    if raw.kind == "automation":
+        environment = Environment.for_filter()
+    else:
+        environment = Environment.for_rule(place.result, has_group=has_group)
+    try:
+        return check_expression(parse_expression(place.text), environment)
+    except IssueError as error:
+        return list(error.issues)
+
+
+def _check_attribute(place: Place, has_group: bool) -> list[Issue]:
+    """Issues of a SET_ATTRIBUTE value that is read as CEL; literal text has none."""
+    marked = place.text.startswith("=")
+    try:
+        expression = attribute_expression(place.text)
+        environment = Environment.for_rule(place.result, has_group=has_group)
+        found = check_expression(expression, environment) if expression else []
+    except IssueError as error:
+        found = list(error.issues)
+    if marked:
+        return [_behind_mark(issue, place.text) for issue in found]
+    # Text that only looks like CEL is what its author may not expect: say how to keep it literal.
+    remedy = "for literal text write it as a CEL text after `=`, as ='text'"
+    return [replace(issue, remedy="; ".join(part for part in (issue.remedy, remedy) if part)) for issue in found]
+
+
+def _behind_mark(issue: Issue, text: str) -> Issue:
+    """The issue with its span counted in the whole value, whose first character is `=`."""
+    if issue.span is None:
+        return issue
+    return replace(issue, source=text, span=Span(issue.span.start + 1, issue.span.end + 1))
+
+
 def _action_places(raw: RawObject, action: nodes.Mapping, steps: tuple[str | int, ...]) -> Iterator[Place]:
     kind = action.text("type")
+    if kind not in ACTION_MODELS:
+        return
     if kind == "COUNTER":
         yield from _place(raw, (*steps, "value"), "number")
+    if kind == "SET_ATTRIBUTE":
+        for place in _place(raw, (*steps, "value"), "any"):
+            yield replace(place, is_attribute=True)
     for name, result in _ACTION_EXPRESSIONS.items():
-        yield from _place(raw, (*steps, name), result)
+        if name in ACTION_MODELS[kind].model_fields:
+            yield from _place(raw, (*steps, name), result)
     for name in _TARGET_EXPRESSIONS:
         for place in _place(raw, (*steps, "target", name), "text"):
             if not is_uuid(place.text) or name != "id":
                 yield place
 
 
-def _place(raw: RawObject, steps: tuple[str | int, ...], result: str) -> Iterator[Place]:
+def _place(raw: RawObject, steps: tuple[str | int, ...], result: Result) -> Iterator[Place]:
     node, taken = follow(raw.node, steps)
     if len(taken) != len(steps) or not isinstance(node, Scalar) or node.value is None:
         return

@@ -60,8 +60,7 @@ class Names:
         if not key:
             return
         if key in self.by_key:
-            field = _KEY_FIELDS.get(raw.kind, "key")
-            field = field if raw.node.text(field) else "name"
+            field = next((name for name in ("symbol", "key", "id", "name") if raw.node.text(name)), "url")
             issues.append(_double(raw, field, key, self.by_key[key]))
             return
         if identifier and identifier in self._by_id:

@@ -7,6 +7,7 @@ are dropped here, the last with a warning; everything else must be right.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any, TypeVar, get_args
 
@@ -232,5 +233,7 @@ def _shown(given: Any) -> str:
         return "a mapping"
     if isinstance(given, list | tuple):
         return "a list"
+    if isinstance(given, int | Decimal):
+        return str(given)
     text = str(given)
     return f"'{text}'" if len(text) <= 60 else f"'{text[:57]}...'"

@@ -152,11 +152,13 @@ class Oracle:
 
     def _process_event(self, record: Record) -> None:
         program = self._definitions.programs[record.program]
+        if program.status != "ACTIVE":
+            self._conclude(f"PROGRAM_{program.status}", None, None)
+            return
         try:
-            _check_program(program)
             participant, recipient = self._resolve(record, program)
         except Failure as failure:
-            self._conclude(failure.code, None, None)
+            self._conclude(failure.code, self._known(record.person), self._known(record.recipient))
             return
         self._admit(participant, program)
         if recipient is not None:
@@ -187,14 +189,21 @@ class Oracle:
         return participant, self._find(record.recipient, program, "RECIPIENT_NOT_FOUND")
 
     def _find(self, person: Person, program: Program, code: str) -> str:
-        if person.external_id is not None:
-            if person.external_id not in self._state.participants and not program.creates_participants:
-                raise Failure(code)
-            return person.external_id
+        known = self._known(person)
+        if known is not None:
+            return known
+        if person.external_id is None or not program.creates_participants:
+            raise Failure(code)
+        return person.external_id
+
+    def _known(self, person: Person | None) -> str | None:
+        """The external id of a participant that the book has."""
+        if person is None:
+            return None
         for external_id in self._state.participants:
-            if self._definitions.participant_id(external_id) == person.id:
+            if person.external_id == external_id or person.id == self._definitions.participant_id(external_id):
                 return external_id
-        raise Failure(code)
+        return None
 
     def _admit(self, participant: str, program: Program) -> None:
         """Creates and enrolls where needed; both are changes of the event, without rule (§7.2)."""
@@ -238,8 +247,8 @@ class Oracle:
     def _operate(self, state: State, record: Record) -> None:
         """fund and burn (§15.2), tested in the order of A.1."""
         program = self._definitions.programs[record.program]
-        if record.type == "fund":
-            _check_program(program)
+        if record.type == "fund" and program.status != "ACTIVE":
+            raise Failure(f"PROGRAM_{program.status}")
         reference, description = record.fields["asset_id"], record.fields.get("description")
         assert isinstance(reference, str)
         asset = self._definitions.asset_named(reference)
@@ -343,8 +352,3 @@ class Oracle:
             failed=failed,
             late=sum(record.late for record in log.records),
         )
-
-
-def _check_program(program: Program) -> None:
-    if program.status != "ACTIVE":
-        raise Failure(f"PROGRAM_{program.status}")

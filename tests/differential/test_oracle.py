@@ -12,6 +12,7 @@ from tests.support.invariants import violations
 from tests.support.logical import LogicalBook
 from tests.support.logs import random_scenario
 from tests.support.oracle import run_oracle
+from tests.support.oracle_definitions import read_definitions
 
 SEEDS = [(definitions, log) for definitions in range(50) for log in range(2)]
 
@@ -63,6 +64,27 @@ def test_random_logs_reach_what_they_are_for() -> None:
     }
     assert reasons >= {"IDEMPOTENCY_CONFLICT", "UNPARSEABLE_ROW", "INVALID_TIMESTAMP", "INVALID_NUMBER"}
     assert min(repaid, late, duplicates) > 5
+
+
+def test_the_oracle_knows_the_golden_ids() -> None:
+    definitions = read_definitions(
+        {
+            "organization": {"key": "demo"},
+            "assets": [
+                {
+                    "symbol": "PTS",
+                    "scale": 2,
+                    "inventory_mode": "LOT",
+                    "issuance_policy": "UNLIMITED",
+                    "programs": ["loyalty"],
+                }
+            ],
+            "programs": [{"key": "loyalty"}],
+        }
+    )
+    assert str(definitions.programs["loyalty"].id) == "3a37bb6a-dfc8-50ba-8532-fadfaf037bdb"
+    assert str(definitions.assets["PTS"].id) == "59bb73fc-f091-5918-a0dc-16c06074dd9c"
+    assert str(definitions.participant_id("alice")) == "5f4d6c80-b779-5174-9e3e-37d6ea331a70"
 
 
 @pytest.mark.parametrize(

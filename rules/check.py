@@ -287,11 +287,14 @@ class _Checker:
         if node.function == "_?_:_":
             self._condition(node.arguments[0], names)
             return join(*(self.infer(branch, names) for branch in node.arguments[1:]))
-        target = [] if node.target is None else [self.infer(node.target, names)]
-        given = [*target, *(self.infer(argument, names) for argument in node.arguments)]
         entry = functions.function(node.function, is_method=node.target is not None)
         if entry is None:
             self.report(check_mistakes.unknown_function(self._text, node))
+            # A misspelt macro: its variable is not a mistake of its own.
+            names = {**names, **{part.name: DYN for part in node.arguments[:-1] if isinstance(part, Name)}}
+        target = [] if node.target is None else [self.infer(node.target, names)]
+        given = [*target, *(self.infer(argument, names) for argument in node.arguments)]
+        if entry is None:
             return DYN
         if len(node.arguments) not in entry.counts:
             self.report(check_mistakes.wrong_count(self._text, node, entry))

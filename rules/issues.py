@@ -139,7 +139,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     lowered: dict[str, str] = {}
     for choice in choices:
         lowered.setdefault(choice.lower(), choice)
-    near = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
+    near = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.66)
     if near:
         return f"did you mean `{lowered[near[0]]}`?"
     if not choices:

@@ -1,0 +1,244 @@
+"""Drives the ledger kernel by hand: every program bails out and the test itself proposes the effects.
+
+Records are named events and operations in log order; results read in the notation of §1.4, so that a test states its
+scenario and its journal as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from earnbook.ledger.amounts import classify_amount, format_minor, split_words
+from earnbook.ledger.kernel import BAIL, DONE, Rules, decide, propose_list
+from earnbook.ledger.pool import StringPool
+from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
+from earnbook.ledger.schema import (
+    FX_ACTION,
+    FX_COLUMNS,
+    FX_REFERENCE,
+    FX_REFERENCE_CODE,
+    FX_TARGET,
+    FX_TARGET_CODE,
+    FX_TEXT,
+    FX_TEXT_KIND,
+    FX_VALUE,
+    FX_VALUE_CODE,
+    FX_VALUE_HIGH,
+    FX_VALUE_SCALE,
+    Bucket,
+    Columns,
+    EntryType,
+    Kind,
+    OperationType,
+    Outcome,
+    RecordKind,
+    Tables,
+)
+from earnbook.ledger.state import Registers, State
+from earnbook.ledger.state_load import add_persons, open_lots
+from earnbook.ledger.terms import Terms
+
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+SYSTEMS = {1: "ISSUANCE", 2: "REDEMPTION", 3: "BREAKAGE"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One effect of an event, as the rules would propose it; `value` is an amount or a counter delta."""
+
+    action: int
+    value: str | None = None
+    target: int = -1
+    target_code: Outcome = Outcome.OK
+    value_code: Outcome = Outcome.OK
+    reference_code: Outcome = Outcome.OK
+    reference: int = -1
+    attribute: tuple[Kind, int, int] | None = None  # kind, value, scale
+
+    def row(self) -> list[int]:
+        """The row of EFFECTS."""
+        row = [0] * FX_COLUMNS
+        row[FX_ACTION], row[FX_TARGET], row[FX_TARGET_CODE] = self.action, self.target, int(self.target_code)
+        row[FX_VALUE_CODE], row[FX_REFERENCE_CODE] = int(self.value_code), int(self.reference_code)
+        row[FX_REFERENCE] = self.reference
+        if self.value is not None:
+            decimals = max(0, -int(Decimal(self.value).as_tuple().exponent))
+            row[FX_VALUE], row[FX_VALUE_HIGH] = split_words(int(Decimal(self.value).scaleb(decimals)))
+            row[FX_VALUE_SCALE] = decimals
+        if self.attribute is not None:
+            row[FX_TEXT_KIND], row[FX_TEXT], row[FX_VALUE_SCALE] = self.attribute
+        return row
+
+
+Effects = Sequence[Effect] | Callable[[State], Sequence[Effect]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """An event of `who` at a time (microseconds); `base` is c(r) where it differs from the event's own time."""
+
+    who: str | None
+    effects: Effects = ()
+    at: int = 0
+    base: int | None = None
+    recipient: str | None = None
+    program: int = 0
+    words: tuple[int, ...] = (1, 0, 0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A fund or burn of a program's wallet."""
+
+    type: OperationType
+    amount: str
+    at: int = 0
+    asset: int = 0
+    program: int = 0
+
+
+@dataclass
+class Driver:
+    """A State with names for its persons, and everything its batches wrote so far."""
+
+    terms: Terms
+    rows: int = 4096
+    registers: Registers | None = None
+    origins: dict[str, str] = field(default_factory=dict)  # participant_id -> external id it would belong to, or itself
+    pool: StringPool = field(default_factory=StringPool)
+
+    def __post_init__(self) -> None:
+        self.state = State(self.terms, self.registers, holders=16 if self.rows < 1000 else 4096, rows=self.rows)
+        self.persons: dict[str, int] = {}
+        self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.outcomes: list[dict[str, Any]] = []
+        self.snapshots: list[dict[tuple[int, int], int]] = []
+        self.names: dict[int, str] = {}
+
+    def person(self, name: str | None) -> int:
+        """The index of a person; new names become persons that may be created."""
+        if name is None:
+            return -1
+        if name not in self.persons:
+            origin = -1
+            if name in self.origins:
+                target = self.origins[name]
+                origin = len(self.persons) if target == name else self.person(target)
+            self.persons[name] = int(add_persons(self.state, [-1], [origin])[0])
+        return self.persons[name]
+
+    def run(self, records: Iterable[Event | Operation], *, until: int | None = None) -> list[Outcome]:
+        """Decide one batch; returns the outcomes of its records."""
+        batch = list(records)
+        columns = _columns([record.at for record in batch])
+        self.state.begin_batch(self._work(batch))
+        rules = Rules(propose_list([None] * len(self.terms.programs)), np.zeros(1, np.int64), _no_tables())
+        options: dict[str, Any] = {} if until is None else {"until": until}
+        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) == BAIL:
+            event = batch[self.state.cursor]
+            assert isinstance(event, Event)
+            effects = event.effects(self.state) if callable(event.effects) else event.effects
+            self.state.give([effect.row() for effect in effects], event.words)
+        assert code == DONE, code
+        self._collect()
+        return [Outcome(row["outcome"]) for row in self.outcomes[len(self.outcomes) - len(batch) :]]
+
+    def _work(self, batch: list[Event | Operation]) -> Any:
+        columns: dict[str, list[int]] = {
+            name: []
+            for name in ("kind", "program", "person", "recipient", "base", "operation", "asset", "amount", "code")
+        }
+        for record in batch:
+            row = dict.fromkeys(columns, 0)
+            row |= {"program": record.program, "person": -1, "recipient": -1, "base": record.at}
+            if isinstance(record, Event):
+                row |= {"kind": RecordKind.EVENT, "person": self.person(record.who)}
+                row |= {"recipient": self.person(record.recipient)}
+                row["base"] = record.at if record.base is None else record.base
+            else:
+                scale = self.terms.assets[record.asset].scale if record.asset >= 0 else 0
+                amount, code = classify_amount(Decimal(record.amount), scale)
+                row |= {"kind": RecordKind.OPERATION, "operation": record.type, "asset": record.asset}
+                row |= {"amount": amount, "code": code}
+            for name, value in row.items():
+                columns[name].append(int(value))
+        return work_of(**{name: np.array(values, np.int64) for name, values in columns.items()})
+
+    def _collect(self) -> None:
+        for name, table in batch_tables(self.state).items():
+            self.tables.setdefault(name, []).extend(_rows(table))
+        self.outcomes.extend(_rows(outcomes(self.state)))
+        touched = _rows(touched_balances(self.state))
+        self.snapshots.append({(row["account"], row["asset"]): row["amount"] for row in touched})
+        for row in self.tables["holders"]:
+            name = next(name for name, index in self.persons.items() if index == row["person"])
+            self.names[row["number"]] = name
+
+    # --- reading in the notation of §1.4 ----------------------------------------------------------------------------
+
+    def account(self, code: int) -> str:
+        """The name of an account."""
+        if code < 0:
+            return "wallet" if len(self.terms.programs) == 1 else f"wallet{-code}"
+        if code < 4:
+            return SYSTEMS[code]
+        return f"{self.names[code // 4]}.{Bucket(code % 4).name[0]}"
+
+    def journal(self) -> list[str]:
+        """Every entry as a step: action type, then its postings, negative ones first."""
+        entries: dict[int, list[dict[str, Any]]] = {}
+        for movement in self.tables.get("movements", []):
+            entries.setdefault(movement["entry_seq"], []).append(movement)
+        return [self._step(rows) for _, rows in sorted(entries.items())]
+
+    def _step(self, movements: list[dict[str, Any]]) -> str:
+        legs: dict[int, int] = {}
+        for sign, side in ((-1, "debit"), (1, "credit")):
+            for movement in movements:
+                legs[movement[side]] = legs.get(movement[side], 0) + sign * movement["amount"]
+        scale = next(a.scale for a in self.terms.assets if a.number == movements[0]["asset"])
+        order = sorted(legs.items(), key=lambda leg: leg[1] > 0)
+        postings = [f"{self.account(code)} {'+' if n > 0 else ''}{format_minor(n, scale)}" for code, n in order]
+        return f"{EntryType(movements[0]['entry_type']).name} {' | '.join(postings)}"
+
+    def balances(self) -> str:
+        """All balances that ever moved, as `name amount`, in account order (wallets, systems, holders)."""
+        scales = {asset.number: asset.scale for asset in self.terms.assets}
+        latest: dict[tuple[int, int], int] = {}
+        for snapshot in self.snapshots:
+            latest |= snapshot
+        latest |= {(row[0], row[1]): row[2] for row in system_balances(self.state, since_entry=0)}
+        return " | ".join(
+            f"{self.account(account)} {format_minor(amount, scales[asset])}"
+            for (account, asset), amount in sorted(latest.items())
+        )
+
+    def lots(self) -> dict[int, tuple[int, int]]:
+        """lot_seq -> (amount, remaining) of all lots, in minor units."""
+        left = {row["lot_seq"]: row["remaining"] for row in _rows(open_lots(self.state))}
+        return {row["lot_seq"]: (row["amount"], left.get(row["lot_seq"], 0)) for row in self.tables["lots"]}
+
+
+def _columns(times: list[int]) -> Columns:
+    records = len(times)
+    return Columns(
+        np.zeros((1, records), np.int8),
+        np.zeros((1, records), np.int64),
+        np.zeros(1, np.int64),
+        np.array(times, np.int64),
+    )
+
+
+def _no_tables() -> Tables:
+    return Tables(np.zeros(1, np.int64), np.zeros(1, np.uint8))
+
+
+def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    names = list(table)
+    return [dict(zip(names, values, strict=True)) for values in zip(*(table[n].tolist() for n in names), strict=True)]

@@ -7,16 +7,25 @@ every rejected row, and the counts of each source. Nothing here looks at the boo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
+import numpy as np
 import pyarrow as pa
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import Int64s, UInt64s
 from earnbook.pipeline.config import Order, Progress, ProgressListener
-from earnbook.pipeline.records import Reference, Reject, RejectReason
+from earnbook.pipeline.intake import Contract
+from earnbook.pipeline.intake_columns import Intake
+from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
+from earnbook.pipeline.source_files import InputFile, find_inputs
+from earnbook.pipeline.source_mapping import MappedReader, SourceMapping, check_mapping, rank_records
+from earnbook.pipeline.source_read import SourceReader
+from earnbook.pipeline.stage_store import RecordStore
 
 STAGED_BYTES_MAX = 1 << 30
 """Bytes of conformed records held in memory; beyond that they are spilled to files."""
@@ -24,16 +33,6 @@ STAGED_BYTES_MAX = 1 << 30
 
 def _silent(_: Progress) -> None:
     """No listener."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceMapping:
-    """A definition of `sources`: how a partner's own columns become records (§4.1)."""
-
-    name: str
-    select: str | None = None
-    format: str | None = None
-    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +83,155 @@ class StagedSource:
 
 
 class Staged:
-    """Conformed records of all sources."""
+    """Conformed records of all sources; close it, or use it as a context, to remove spilled files."""
 
-    sources: tuple[StagedSource, ...]
-    rejects: tuple[Reject, ...]
-    rows_accepted: int
-    timestamps: Int64s  # of all accepted records, in input order
-    repeated_hashes: UInt64s  # sorted key hashes that occur more than once
+    def __init__(
+        self,
+        *,
+        sources: tuple[StagedSource, ...],
+        rejects: tuple[Reject, ...],
+        store: RecordStore,
+        timestamps: Int64s,
+        repeated_hashes: UInt64s,
+    ) -> None:
+        self.sources = sources
+        self.rejects = rejects
+        self.rows_accepted = len(timestamps)
+        self.timestamps = timestamps
+        """Of all accepted records, in the order they were read."""
+        self.repeated_hashes = repeated_hashes
+        """Key hashes that occur more than once, ascending; what `order.SeenKeys` is made with."""
+        self._store = store
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of all sources: accepted and rejected (§3.6)."""
+        return sum(source.rows_read for source in self.sources)
+
+    @property
+    def is_spilled(self) -> bool:
+        """Whether records are in files."""
+        return self._store.is_spilled
 
     def batches(self, size: int, order: Order = Order.TIME) -> Iterator[pa.Table]:
-        """Tables of `records_schema(len(paths))` with at most `size` rows, in log order (§4.1)."""
-        raise NotImplementedError
+        """Tables of `records_schema(len(paths))` with `size` rows (the last may be smaller), in log order (§4.1)."""
+        return self._store.batches(size, order)
 
     def close(self) -> None:
         """Remove spilled files."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def stage_inputs(request: StageRequest) -> Staged:
     """Read, check and stage every input; raises SourceError for an input that cannot be read."""
-    raise NotImplementedError
+    files = find_inputs(request.inputs, request.format or (request.mapping.format if request.mapping else None))
+    if request.mapping is not None and request.mapping.select is not None:
+        check_mapping(request.mapping)
+    stager = _Stager(request, files)
+    try:
+        for index, file in enumerate(files):
+            stager.read(index, file)
+        return stager.staged()
+    except BaseException:
+        stager.store.close()
+        raise
+
+
+class _Stager:
+    """Collects what the sources give; one use."""
+
+    def __init__(self, request: StageRequest, files: tuple[InputFile, ...]) -> None:
+        self.request = request
+        self.store = self._new_store()
+        self._contract = Contract(
+            programs=request.programs,
+            assets=request.assets,
+            default_program=request.default_program,
+            horizon_us=request.horizon_us,
+            assume_utc=request.assume_utc,
+        )
+        self._bytes_total = sum(file.path.stat().st_size for file in files if file.path is not None)
+        self._bytes_read = 0
+        self._is_total_known = all(file.path is not None for file in files)
+        self._sources: list[StagedSource] = []
+        self._rejects: list[Reject] = []
+        self._timestamps: list[Int64s] = []
+        self._hashes: list[UInt64s] = []
+        self._position = 0
+
+    def read(self, index: int, file: InputFile) -> None:
+        """Read one source to its end."""
+        request = self.request
+        intake = Intake(contract=self._contract, source=index, paths=request.paths, pool=request.pool)
+        mapping = request.mapping
+        is_mapped = mapping is not None and mapping.select is not None
+        reader: SourceReader | MappedReader
+        if mapping is not None and is_mapped:
+            reader = MappedReader(file, mapping, intake, self._on_read, request.spill_directory)
+        else:
+            reader = SourceReader(file, intake, self._on_read, mapping.timezone if mapping else None)
+        store = self._new_store() if is_mapped else self.store
+        rows_read, accepted = 0, 0
+        rejects: list[Reject] = []
+        unknown: Counter[str] = Counter()
+        for conformed in reader:
+            rows_read += conformed.rows_read
+            rejects += conformed.rejects
+            unknown.update(conformed.unknown_fields)
+            accepted += len(conformed.records)
+            self._add(conformed.records, store)
+        if isinstance(reader, MappedReader):
+            rejects = [*reader.set_aside, *rank_records(store, rejects, first_position=self._position - accepted)]
+            rows_read += len(reader.set_aside)
+            store.move_to(self.store)
+        self._rejects += sorted(rejects, key=lambda reject: reject.source_row)
+        self._sources.append(
+            StagedSource(
+                name=file.name,
+                sha256=reader.sha256,
+                rows_read=rows_read,
+                accepted=accepted,
+                rejected=dict(Counter(reject.reason for reject in rejects)),
+                unknown_fields=dict(unknown),
+                mapping_sha256=reader.mapping_sha256 if isinstance(reader, MappedReader) else None,
+                input_rows=reader.input_rows if isinstance(reader, MappedReader) else None,
+            )
+        )
+
+    def staged(self) -> Staged:
+        """Everything read."""
+        return Staged(
+            sources=tuple(self._sources),
+            rejects=tuple(self._rejects),
+            store=self.store,
+            timestamps=np.concatenate([np.zeros(0, np.int64), *self._timestamps]),
+            repeated_hashes=_repeated(np.concatenate([np.zeros(0, np.uint64), *self._hashes])),
+        )
+
+    def _new_store(self) -> RecordStore:
+        schema = records_schema(len(self.request.paths))
+        return RecordStore(schema, self.request.memory_bytes_max, self.request.spill_directory)
+
+    def _add(self, records: pa.RecordBatch, store: RecordStore) -> None:
+        positions = np.arange(self._position, self._position + len(records), dtype=np.int64)
+        self._position += len(records)
+        store.append(records.set_column(0, records.schema.field(0), pa.array(positions)))
+        self._timestamps.append(records.column("timestamp").to_numpy().copy())
+        self._hashes.append(records.column("key_hash").to_numpy().copy())
+
+    def _on_read(self, count: int) -> None:
+        self._bytes_read += count
+        total = self._bytes_total if self._is_total_known else None
+        self.request.progress(Progress(stage="read", done=self._bytes_read, total=total, unit="bytes"))
+
+
+def _repeated(hashes: UInt64s) -> UInt64s:
+    """The values that occur more than once, ascending."""
+    ordered = np.sort(hashes)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])

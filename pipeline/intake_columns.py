@@ -1,0 +1,286 @@
+"""Intake of many rows at once: the plain ones by columns, every other one by the exact checks of `intake`.
+
+A column reader hands over a `Draft`: the fields of §3.2 as columns, event_data as JSON text with its cells, and which
+rows it could not read plainly. Here the plain checks of §3.5 run over the columns; what fails any of them, or is an
+operation, is *doubtful* and is read again as one row and examined exactly. So columns never produce a verdict of their
+own other than "accepted as it stands".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from earnbook.ledger.pool import StringPool, hash_texts
+from earnbook.ledger.schema import Int8s, Int32s, Int64s, Kind, RecordKind
+from earnbook.pipeline.intake import (
+    KEY_CHARACTERS_MAX,
+    KEY_PREFIX_RESERVED,
+    UUID_PATTERN,
+    Contract,
+    Record,
+    Row,
+    RowMistake,
+    examine_event,
+    is_operation,
+)
+from earnbook.pipeline.intake_json import cell_of
+from earnbook.pipeline.intake_operations import examine_operation
+from earnbook.pipeline.records import Given, Reject, cell_names, records_schema
+from earnbook.pipeline.source_bytes import Bools
+from earnbook.pipeline.source_text import from_arrow, present_rows
+
+CellColumns: TypeAlias = Sequence[tuple[Int8s, Int64s, Int8s]]
+"""Per event path: kinds, values (TEXT already as codes) and scales."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What the rows of one source are conformed with; `source` is its index in the run."""
+
+    contract: Contract
+    source: int
+    paths: tuple[tuple[str, ...], ...]
+    pool: StringPool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Rows as a column reader leaves them.
+
+    `texts` holds the event fields that are texts, null for absent; a field without column is missing. `timestamps` are
+    microseconds with `is_timed` where they are good. `event_data` and `cells` count where a row is not doubtful.
+    `unknown` says which rows have each unknown top-level field.
+    """
+
+    source_rows: Int64s
+    texts: Mapping[str, pa.Array]
+    timestamps: Int64s
+    is_timed: Bools
+    event_data: pa.Array
+    cells: CellColumns
+    doubtful: Bools
+    unknown: Mapping[str, Bools] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conformed:
+    """Records (schema `records_schema`, in row order, position 0) and rejects of some rows of one source."""
+
+    records: pa.RecordBatch
+    rejects: tuple[Reject, ...]
+    rows_read: int
+    unknown_fields: Mapping[str, int]
+
+
+RowReader = Callable[[int], Row]
+"""Reads row i of a draft exactly; raises RowMistake for UNPARSEABLE_ROW."""
+
+RawReader = Callable[[int], str]
+"""The raw text of row i of a draft, for its reject."""
+
+
+def conform(draft: Draft, intake: Intake, read_row: RowReader, read_raw: RawReader) -> Conformed:
+    """Conform all rows of a draft."""
+    plain = _plain_columns(draft, intake.contract)
+    good = np.flatnonzero(plain.good)
+    records = _plain_batch(draft, plain, intake, good)
+    exact: list[tuple[int, Record]] = []
+    rejects: list[Reject] = []
+    unknown = Counter({name: int(np.count_nonzero(rows & plain.good)) for name, rows in draft.unknown.items()})
+    for index in np.flatnonzero(~plain.good).tolist():
+        source_row = int(draft.source_rows[index])
+        try:
+            record = examine(read_row(index), intake.contract)
+        except RowMistake as mistake:
+            rejects.append(reject_of(mistake, intake.source, source_row, read_raw(index)))
+            continue
+        exact.append((source_row, record))
+        unknown.update(record.unknown_fields)
+    if exact:
+        records = _in_row_order(records, _exact_batch(exact, intake))
+    return Conformed(
+        records=records, rejects=tuple(rejects), rows_read=len(draft.source_rows), unknown_fields=dict(+unknown)
+    )
+
+
+def no_records(intake: Intake, rejects: tuple[Reject, ...]) -> Conformed:
+    """Rows that were rejected before they were columns."""
+    schema = records_schema(len(intake.paths))
+    empty = pa.RecordBatch.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
+    return Conformed(records=empty, rejects=rejects, rows_read=len(rejects), unknown_fields={})
+
+
+def examine(row: Row, contract: Contract) -> Record:
+    """The record of one row; raises RowMistake."""
+    return examine_operation(row, contract) if is_operation(row) else examine_event(row, contract)
+
+
+def reject_of(mistake: RowMistake, source: int, source_row: int, raw: str) -> Reject:
+    """The reject that a mistake leaves."""
+    return Reject(
+        source=source,
+        source_row=source_row,
+        reason=mistake.reason,
+        field=mistake.field,
+        message=mistake.message,
+        raw=raw,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plain:
+    """The checked columns, as they go into records; `good` says for which rows they count."""
+
+    good: Bools
+    program: Int32s
+    given: Int8s
+    participant: pa.Array
+    recipient: pa.Array
+
+
+def _plain_columns(draft: Draft, contract: Contract) -> _Plain:
+    """The checks of §3.5 that columns can pass; a row that fails one is not good."""
+    good = ~draft.doubtful & draft.is_timed
+    if contract.horizon_us is not None:
+        good &= draft.timestamps <= contract.horizon_us
+    good &= _plain_keys(_text(draft, "idempotency_key"))
+    program = _programs(_text(draft, "program_id"), contract)
+    good &= program >= 0
+    given, participant, is_plain = _holders(
+        _text(draft, "external_id"), _text(draft, "participant_id"), Given.EXTERNAL_ID, Given.PARTICIPANT_ID
+    )
+    good &= is_plain & (given != 0)
+    recipient_given, recipient, is_plain = _holders(
+        _text(draft, "recipient_external_id"),
+        _text(draft, "recipient_id"),
+        Given.RECIPIENT_EXTERNAL_ID,
+        Given.RECIPIENT_ID,
+    )
+    good &= is_plain
+    return _Plain(
+        good=good, program=program, given=given | recipient_given, participant=participant, recipient=recipient
+    )
+
+
+def _text(draft: Draft, name: str) -> pa.Array:
+    column = draft.texts.get(name)
+    return pa.nulls(len(draft.source_rows), pa.string()) if column is None else column
+
+
+def _plain_keys(keys: pa.Array) -> Bools:
+    plain = _plain_lengths(keys)
+    reserved = pc.starts_with(keys, pattern=KEY_PREFIX_RESERVED).fill_null(False).to_numpy(zero_copy_only=False)
+    plain &= ~reserved
+    texts = from_arrow(keys)
+    if not texts.data.all():
+        plain &= ~pc.match_substring(keys, "\0").fill_null(False).to_numpy(zero_copy_only=False)
+    return plain
+
+
+def _plain_lengths(texts: pa.Array) -> Bools:
+    """Texts that are present, not empty, and surely not too long; bytes bound characters from above."""
+    offsets = from_arrow(texts).offsets
+    lengths = np.diff(offsets)
+    return present_rows(texts) & (lengths > 0) & (lengths <= KEY_CHARACTERS_MAX)
+
+
+def _programs(texts: pa.Array, contract: Contract) -> Int32s:
+    """The program's index per row, -1 where the exact check must speak."""
+    default = -1 if contract.default_program is None else contract.default_program
+    encoded = texts.dictionary_encode()
+    numbers = [default if text == "" else _number(contract, text) for text in encoded.dictionary.to_pylist()]
+    codes = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
+    programs: Int32s = np.array([*numbers, default], np.int32)[codes]
+    return programs
+
+
+def _number(contract: Contract, text: str) -> int:
+    number = contract.program_number(text)
+    return -1 if number is None else number
+
+
+def _holders(keys: pa.Array, ids: pa.Array, key_bit: Given, id_bit: Given) -> tuple[Int8s, pa.Array, Bools]:
+    """(bit of the field given, the text as given, whether the row is plain) from the key and the id column."""
+    by_key, by_id = present_rows(keys), present_rows(ids)
+    given = np.where(by_key, np.int8(key_bit), np.where(by_id, np.int8(id_bit), np.int8(0)))
+    plain = (~by_key | _plain_lengths(keys)) & ~(by_key & by_id)
+    if not by_id.any():
+        return given, keys, plain
+    is_uuid = pc.match_substring_regex(ids, UUID_PATTERN).fill_null(True).to_numpy(zero_copy_only=False)
+    return given, pc.coalesce(keys, ids), plain & is_uuid
+
+
+def _plain_batch(draft: Draft, plain: _Plain, intake: Intake, good: Int64s) -> pa.RecordBatch:
+    """The good rows as records."""
+    rows = len(good)
+    keys = _text(draft, "idempotency_key")
+    columns: dict[str, pa.Array] = {
+        "position": pa.array(np.zeros(rows, np.int64)),
+        "source": pa.array(np.full(rows, intake.source, np.int32)),
+        "source_row": pa.array(draft.source_rows[good]),
+        "record_kind": pa.array(np.full(rows, int(RecordKind.EVENT), np.int8)),
+        "operation": pa.array(np.zeros(rows, np.int8)),
+        "program": pa.array(plain.program[good]),
+        "timestamp": pa.array(draft.timestamps[good]),
+        "given": pa.array(plain.given[good]),
+        "fields": pa.nulls(rows, pa.string()),
+    }
+    texts = {
+        "idempotency_key": keys,
+        "participant": plain.participant,
+        "recipient": plain.recipient,
+        "event_data": draft.event_data,
+    }
+    for name, column in texts.items():
+        columns[name] = (column if rows == len(column) else column.take(pa.array(good))).cast(pa.string())
+    columns["key_hash"] = pa.array(hash_texts(columns["idempotency_key"]))
+    for path, cell in enumerate(draft.cells):
+        kind, value, scale = (pa.array(part[good]) for part in (cell[0], cell[1], cell[2]))
+        columns.update(zip(cell_names(path), (kind, value, scale), strict=True))
+    return _batch(columns, intake)
+
+
+def _batch(columns: Mapping[str, pa.Array], intake: Intake) -> pa.RecordBatch:
+    schema = records_schema(len(intake.paths))
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _in_row_order(plain: pa.RecordBatch, exact: pa.RecordBatch) -> pa.RecordBatch:
+    if len(plain) == 0:
+        return exact
+    both = pa.concat_batches([plain, exact])
+    return both.take(pa.array(np.argsort(both.column("source_row").to_numpy(), kind="stable")))
+
+
+def _exact_batch(records: list[tuple[int, Record]], intake: Intake) -> pa.RecordBatch:
+    """Records that were examined one by one."""
+    rows = len(records)
+    keys = pa.array([record.idempotency_key for _, record in records], pa.string())
+    columns: dict[str, pa.Array] = {
+        "position": pa.array(np.zeros(rows, np.int64)),
+        "source": pa.array(np.full(rows, intake.source, np.int32)),
+        "source_row": pa.array([source_row for source_row, _ in records], pa.int64()),
+        "key_hash": pa.array(hash_texts(keys)),
+        "idempotency_key": keys,
+    }
+    for name in ("record_kind", "operation", "program", "timestamp", "given", "participant", "recipient",
+                 "event_data", "fields"):  # fmt: skip
+        kind = records_schema(0).field(name).type
+        columns[name] = pa.array([getattr(record, name) for _, record in records], kind)
+    for path, members in enumerate(intake.paths):
+        cells = [cell_of(record.event, members) for _, record in records]
+        values = np.array([cell[1] for cell in cells], np.int64)
+        texts = [index for index, cell in enumerate(cells) if cell[0] is Kind.TEXT]
+        values[texts] = intake.pool.intern(pa.array([cells[index][3] for index in texts], pa.string()))
+        scales = np.array([cell[2] for cell in cells], np.int8)
+        kinds = np.array([cell[0] for cell in cells], np.int8)
+        for name, column in zip(cell_names(path), (kinds, values, scales), strict=True):
+            columns[name] = pa.array(column)
+    return _batch(columns, intake)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from earnbook.rules.definitions_cel import check_expressions
-from earnbook.rules.definitions_collect import Collected, RawObject, collect
-from earnbook.rules.definitions_ids import object_id, organization_id
-from earnbook.rules.definitions_names import Names, check_unique_names, given_id, natural_key
+from earnbook.rules.definitions_collect import Collected, RawObject, collect, issue_of
+from earnbook.rules.definitions_ids import organization_id
+from earnbook.rules.definitions_names import Names, check_unique_names, natural_key
 from earnbook.rules.definitions_nodes import Mapping as MappingNode
 from earnbook.rules.definitions_nodes import Scalar, is_null, show_path
 from earnbook.rules.definitions_read import Document
@@ -70,14 +70,15 @@ def check_orders(programs: Iterable[Program], origins: Mapping[str, RawObject]) 
     for program in programs:
         first: dict[int, Rule] = {}
         for rule in program.rules:
-            if rule.status != "ACTIVE" or rule.id not in origins:
+            if rule.status != "ACTIVE":
                 continue
             other = first.setdefault(rule.order, rule)
             if other is not rule:
-                at = origins[other.id].node.at
-                message = f"order {rule.order} is also the order of rule `{other.key}` ({at.file}:{at.line})"
+                at = origins[other.id].node.at if other.id in origins else None
+                place = f" ({at.file}:{at.line})" if at else ""
+                message = f"order {rule.order} is also the order of rule `{other.key}`{place}"
                 remedy = "give each ACTIVE rule of the program its own order, or leave order out"
-                issues.append(origins[rule.id].issue(IssueCode.ORDER_CLASH, message, remedy, "order"))
+                issues.append(issue_of(origins, rule.id, Issue(IssueCode.ORDER_CLASH, message, remedy), "order"))
     return issues
 
 
@@ -87,17 +88,17 @@ class _Build:
         self._issues = issues
         self._origins: dict[str, RawObject] = {}
         self._assigned: set[str] = set()
-        self._program_names = Names(found.programs, issues)
-        self._asset_names = Names(found.assets, issues)
+        self._organization = self._read_organization()
+        # Without an organization there are no ids, but the other mistakes are still worth naming.
+        self._owner_id = self._organization.id if self._organization else organization_id("unknown")
+        self._program_names = Names(found.programs, self._owner_id, issues)
+        self._asset_names = Names(found.assets, self._owner_id, issues)
 
     def run(self) -> Resolved | None:
         for raw in self._found.children:
             check_expressions(raw, self._issues, has_group=self._has_group(raw))
-        organization = self._organization()
-        # Without an organization there are no ids, but the other mistakes are still worth naming.
-        owner = organization.id if organization else organization_id("unknown")
-        assets = self._assets(owner)
-        scopes = self._scopes(owner, assets)
+        assets = self._assets()
+        scopes = self._scopes(assets)
         resolver = Resolver(self._asset_names, {asset.symbol: asset for asset in assets}, self._issues)
         for asset in assets:
             raw = self._asset_names.by_key[asset.symbol]
@@ -108,11 +109,11 @@ class _Build:
         self._issues += check_orders(programs, self._origins)
         check_shared_counters(programs, self._origins, self._issues)
         sources = self._sources()
-        if organization is None:
+        if self._organization is None:
             return None
-        return Resolved(organization, assets, programs, sources, self._origins, frozenset(self._assigned))
+        return Resolved(self._organization, assets, programs, sources, self._origins, frozenset(self._assigned))
 
-    def _organization(self) -> Organization | None:
+    def _read_organization(self) -> Organization | None:
         raw = self._found.organization
         organization = validate(raw, Organization, self._issues) if raw else None
         if raw is None or organization is None:
@@ -123,17 +124,16 @@ class _Build:
             for index, node in enumerate(raw.node.items_of("webhooks"))
             if isinstance(node, MappingNode)
         ]
-        Names(webhooks, self._issues)
+        names = Names(webhooks, identifier, self._issues)
         resolved = []
         for webhook, place in zip(organization.webhooks, webhooks, strict=True):
-            key = natural_key(place)
-            own = webhook.id or object_id(identifier, "webhook", key)
-            resolved.append(webhook.model_copy(update={"key": key, "id": own}))
+            own = names.id_of(place)
+            resolved.append(webhook.model_copy(update={"key": natural_key(place), "id": own}))
             self._origins[own] = place
         self._origins[identifier] = raw
         return organization.model_copy(update={"id": identifier, "webhooks": tuple(resolved)})
 
-    def _assets(self, owner: str) -> tuple[Asset, ...]:
+    def _assets(self) -> tuple[Asset, ...]:
         assets = []
         for raw in self._asset_names.by_key.values():
             asset = validate(raw, Asset, self._issues)
@@ -143,7 +143,7 @@ class _Build:
             for index, reference in enumerate(asset.programs):
                 key = self._program_names.resolve(reference, raw, self._issues, "programs", index)
                 programs += [key] if key is not None and key not in programs else []
-            identifier = asset.id or object_id(owner, "asset", asset.symbol)
+            identifier = self._asset_names.id_of(raw)
             self._origins[identifier] = raw
             assets.append(asset.model_copy(update={"id": identifier, "programs": tuple(programs)}))
         for raw in self._found.assets:
@@ -151,21 +151,22 @@ class _Build:
                 validate(raw, Asset, self._issues)
         return tuple(assets)
 
-    def _scopes(self, owner: str, assets: Sequence[Asset]) -> dict[str, Scope]:
+    def _scopes(self, assets: Sequence[Asset]) -> dict[str, Scope]:
         scopes = {}
         for key, raw in self._program_names.by_key.items():
             tiers = [child for child in self._found.children if child.kind == "tier" and self._owner(child) == key]
+            identifier = self._program_names.id_of(raw)
             scopes[key] = Scope(
                 key=key,
-                id=given_id(raw) or object_id(owner, "program", key),
+                id=identifier,
                 raw=raw,
                 linked=frozenset(asset.symbol for asset in assets if key in asset.programs),
-                tiers=Names(tiers, self._issues),
+                tiers=Names(tiers, identifier, self._issues),
                 levels={natural_key(tier): _level_keys(tier) for tier in tiers},
             )
             for kind in ("rule", "reward", "automation"):
                 raws = [child for child in self._found.children if child.kind == kind and self._owner(child) == key]
-                Names(raws, self._issues)
+                Names(raws, identifier, self._issues)
                 if kind != "rule":
                     check_unique_names(raws, self._issues)
         return scopes

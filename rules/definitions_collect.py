@@ -7,6 +7,7 @@ order: files in ascending path order, objects as they appear.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 
 from earnbook.rules import definitions_nodes as nodes
@@ -71,6 +72,14 @@ class RawObject:
         """What the file calls the object: key, symbol, name or id; empty where it has none."""
         found = label(self.node, -1)
         return "" if found == "-1" else found
+
+
+def issue_of(origins: AbstractMapping[str, RawObject], identifier: str, issue: Issue, *steps: str | int) -> Issue:
+    """The issue at the object with this id; without a place where the object does not come from a file."""
+    raw = origins.get(identifier)
+    if raw is None:
+        return issue.at(path=".".join(map(str, steps)) or None)
+    return raw.issue(issue.code, issue.message, issue.remedy, *steps)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from typing import Any
 from earnbook.rules.canonical import canonical_json, read_json
 from earnbook.rules.definitions import DefinedObject, Definitions, restore
 from earnbook.rules.definitions_build import assign_orders, check_orders
+from earnbook.rules.definitions_collect import issue_of
 from earnbook.rules.issues import Issue, IssueCode, IssueError
 from earnbook.rules.models import Asset, Program
 from earnbook.rules.models_fields import Definition
@@ -190,12 +191,9 @@ class _Planner:
         organization = self._definitions.organization
         if known is None or known.id == organization.id:
             return None
-        return self._definitions.origins[organization.id].issue(
-            IssueCode.IMMUTABLE_FIELD,
-            f"the book belongs to organization `{known.key}`, not `{organization.key}`",
-            f"use another book, or write key: {known.key}",
-            "key",
-        )
+        message = f"the book belongs to organization `{known.key}`, not `{organization.key}`"
+        remedy = f"use another book, or write key: {known.key}"
+        return self._issue(organization.id, IssueCode.IMMUTABLE_FIELD, message, remedy, "key")
 
     def _frozen_programs(self) -> frozenset[str]:
         """Programs that are ARCHIVED before and after the load: nothing in them can change."""
@@ -232,23 +230,17 @@ class _Planner:
         if item.kind == "tier" and before.get("status") == "ARCHIVED" and "status" in fields:
             names.append("status")
         for name in names:
-            self._issues.append(
-                self._definitions.origins[item.id].issue(
-                    IssueCode.IMMUTABLE_FIELD,
-                    f"`{name}` of {item.kind} `{item.key}` cannot change from {before.get(name)} to {after.get(name)}",
-                    f"write {name}: {before.get(name)}, or define a new {item.kind} under another key",
-                    name,
-                )
-            )
+            message = f"`{name}` of {item.kind} `{item.key}` cannot change from {before.get(name)} to {after.get(name)}"
+            remedy = f"write {name}: {before.get(name)}, or define a new {item.kind} under another key"
+            self._issues.append(self._issue(item.id, IssueCode.IMMUTABLE_FIELD, message, remedy, name))
 
     def _refuse_archived(self, item: DefinedObject) -> None:
-        self._issues.append(
-            self._definitions.origins[item.id].issue(
-                IssueCode.ARCHIVED_PROGRAM,
-                f"program `{item.program}` is ARCHIVED; its {item.kind} `{item.key}` cannot change",
-                f"set status: ACTIVE of program {item.program}, or undo the change",
-            )
-        )
+        message = f"program `{item.program}` is ARCHIVED; its {item.kind} `{item.key}` cannot change"
+        remedy = f"set status: ACTIVE of program {item.program}, or undo the change"
+        self._issues.append(self._issue(item.id, IssueCode.ARCHIVED_PROGRAM, message, remedy))
+
+    def _issue(self, identifier: str, code: IssueCode, message: str, remedy: str, *steps: str) -> Issue:
+        return issue_of(self._definitions.origins, identifier, Issue(code, message, remedy), *steps)
 
     def _is_archived_by_absence(self, item: StoredObject, frozen: frozenset[str]) -> bool:
         absent_matters = item.kind in ARCHIVED_BY_ABSENCE or item.kind == "webhook"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from earnbook.rules.definitions_collect import RawObject
+from earnbook.rules.definitions_ids import object_id
 from earnbook.rules.issues import Issue, IssueCode, suggest
 from earnbook.rules.models_fields import is_uuid
 
@@ -29,10 +30,11 @@ def given_id(raw: RawObject) -> str:
 
 
 class Names:
-    """The names of one kind of object within one owner."""
+    """The names of one kind of object within one owner, an organization or a program, of which `owner` is the id."""
 
-    def __init__(self, raws: Iterable[RawObject], issues: list[Issue]) -> None:
+    def __init__(self, raws: Iterable[RawObject], owner: str, issues: list[Issue]) -> None:
         self.by_key: dict[str, RawObject] = {}
+        self._owner = owner
         self._by_id: dict[str, str] = {}
         self._by_name: dict[str, str | None] = {}
         for raw in raws:
@@ -45,6 +47,10 @@ class Names:
             return found if found is not None else reference if reference in self.by_key else None
         return reference if reference in self.by_key else self._by_name.get(reference)
 
+    def id_of(self, raw: RawObject) -> str:
+        """The id of an object of this owner: as given, else made of its natural key (§2.3)."""
+        return given_id(raw) or object_id(self._owner, raw.kind, natural_key(raw))
+
     def resolve(self, reference: str, raw: RawObject, issues: list[Issue], *steps: str | int) -> str | None:
         """The natural key meant by a field; an unknown one becomes an issue at the field."""
         key = self.find(reference)
@@ -56,18 +62,18 @@ class Names:
         return key
 
     def _add(self, raw: RawObject, issues: list[Issue]) -> None:
-        key, identifier, name = natural_key(raw), given_id(raw), raw.node.text("name")
+        key, name = natural_key(raw), raw.node.text("name")
         if not key:
             return
+        identifier = self.id_of(raw)
         if key in self.by_key:
             field = next((name for name in ("symbol", "key", "id", "name") if raw.node.text(name)), "url")
             issues.append(_double(raw, field, key, self.by_key[key]))
             return
-        if identifier and identifier in self._by_id:
+        if identifier in self._by_id:
             issues.append(_double(raw, "id", identifier, self.by_key[self._by_id[identifier]]))
         self.by_key[key] = raw
-        if identifier:
-            self._by_id.setdefault(identifier, key)
+        self._by_id.setdefault(identifier, key)
         if name:
             # A name that two objects share names neither of them.
             self._by_name[name] = None if name in self._by_name else key

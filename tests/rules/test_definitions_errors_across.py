@@ -56,7 +56,8 @@ def test_two_active_rules_of_one_order_clash(tmp_path: Path) -> None:
         (
             "rules:\n"
             f"  - {{id: 5f4d6c80-b779-5174-9e3e-37d6ea331a70, name: A, condition: 'true', actions: [{CREDIT}]}}\n"
-            f"  - {{id: 5F4D6C80-B779-5174-9E3E-37D6EA331A70, key: b, name: B, condition: true, actions: [{CREDIT}]}}\n",
+            "  - {id: 5F4D6C80-B779-5174-9E3E-37D6EA331A70, key: b, name: B, condition: 'true',"
+            f" actions: [{CREDIT}]}}\n",
             "two objects have the id `5f4d6c80-b779-5174-9e3e-37d6ea331a70`",
         ),
         (

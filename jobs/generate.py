@@ -14,7 +14,7 @@ _SHARE = click.FloatRange(min=0, max=1)
 
 
 @click.command("generate")
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 @click.option("--events", type=click.IntRange(min=1), default=10_000, show_default=True, help="Events.")
 @click.option("--participants", type=click.IntRange(min=1), default=1_000, show_default=True, help="Participants.")
 @click.option("--program", default="loyalty", show_default=True, metavar="KEY", help="Program of all events.")
@@ -30,7 +30,7 @@ _SHARE = click.FloatRange(min=0, max=1)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same bytes.")
 @output_options
 def command(
-    path: Path,
+    file: Path,
     events: int,
     participants: int,
     program: str,
@@ -57,7 +57,7 @@ def command(
       earnbook generate --events 500 --duplicates 0.02 --bad 0.01 --shuffled trial.ndjson
     """
     request = GenerateRequest(
-        path=path,
+        path=file,
         events=events,
         participants=participants,
         program=program,
@@ -76,7 +76,7 @@ def command(
         report = generate_events(request, progress=progress)
     say(
         output,
-        f"{report.rows:,} rows ({report.duplicates:,} duplicates, {report.bad:,} bad) in {path}, "
+        f"{report.rows:,} rows ({report.duplicates:,} duplicates, {report.bad:,} bad) in {file}, "
         f"{report.bytes:,} bytes, {report.seconds:.1f} s",
     )
     if output.format_given:

@@ -52,18 +52,26 @@ def output_options(function: Function) -> Function:
     @click.option(
         "--format", "format_", type=click.Choice([f.value for f in Format]), help="Format of the result on stdout."
     )
-    @click.option("-o", "--output", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+    @click.option(
+        "-o", "--output", "output_path", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file."
+    )
     @click.option("-v", "--verbose", count=True, help="Say more on stderr.")
     @click.option("-q", "--quiet", is_flag=True, help="Say only errors on stderr.")
     @click.option("--no-progress", is_flag=True, help="No progress bar.")
     @functools.wraps(function)
     def with_output(
-        *args: Any, format_: str | None, path: Path | None, verbose: int, quiet: bool, no_progress: bool, **options: Any
+        *args: Any,
+        format_: str | None,
+        output_path: Path | None,
+        verbose: int,
+        quiet: bool,
+        no_progress: bool,
+        **options: Any,
     ) -> Any:
         output = Output(
-            format=_format(format_, path),
-            format_given=format_ is not None or path is not None,
-            path=path,
+            format=_format(format_, output_path),
+            format_given=format_ is not None or output_path is not None,
+            path=output_path,
             verbose=verbose,
             quiet=quiet,
             progress=not (no_progress or quiet),

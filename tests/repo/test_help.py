@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 
 import click
 import pytest
 
 from earnbook.jobs.cli import COMMANDS, cli
 from tests.support.command_line import run_command
-
-
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command with its words, groups included."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-
+from tests.support.commands_page import PAGE, commands, commands_markdown
 
 ALL = [pytest.param(words, command, id=" ".join(words)) for words, command in commands(cli)]
 
@@ -69,3 +57,8 @@ def test_an_unknown_command_is_a_usage_mistake_that_names_the_known_ones() -> No
     result = run_command("runn")
     assert result.exit_code == 2
     assert "No such command 'runn'. Commands: run, advance, verify" in result.stderr
+
+
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    said = commands_markdown()
+    assert PAGE.read_text(encoding="utf-8") == said, "run: python -m tests.support.commands_page"

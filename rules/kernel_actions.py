@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from earnbook.ledger.schema import (
     FX_ACTION,
-    FX_COLUMNS,
     FX_REFERENCE,
     FX_REFERENCE_CODE,
     FX_TARGET,
@@ -16,7 +15,6 @@ from earnbook.ledger.schema import (
     FX_TEXT_KIND,
     FX_VALUE,
     FX_VALUE_CODE,
-    FX_VALUE_HIGH,
     FX_VALUE_SCALE,
     ActionType,
     Kind,
@@ -24,7 +22,7 @@ from earnbook.ledger.schema import (
 )
 from earnbook.rules.kernel_expressions import SCALE_MAX, KernelWriter
 from earnbook.rules.kernel_operators import as_text, error_of, look_up
-from earnbook.rules.kernel_values import Dyn, Lowered, Number, Text, Unsupported, any_of
+from earnbook.rules.kernel_values import Dyn, Lowered, Number, Text, Unsupported, any_of, is_any
 from earnbook.rules.parse import parse_expression
 from earnbook.rules.plan import ActionPlan
 from earnbook.rules.syntax import Expression
@@ -32,6 +30,19 @@ from earnbook.rules.syntax import Expression
 REFERENCE_LENGTH_MAX = 255
 
 _REFERENCE_TEST = parse_expression(f"size(event) >= 1 && size(event) <= {REFERENCE_LENGTH_MAX}").root
+_WRITTEN = (
+    FX_ACTION,
+    FX_TARGET,
+    FX_VALUE_CODE,
+    FX_VALUE,
+    FX_VALUE_SCALE,
+    FX_TEXT_KIND,
+    FX_TEXT,
+    FX_REFERENCE,
+    FX_REFERENCE_CODE,
+)
+"""The columns that `_write_effect` of the prelude takes, in its order; it fills the others."""
+
 _ERROR = int(Outcome.EXPRESSION_ERROR)
 
 
@@ -40,8 +51,9 @@ def write_action(writer: KernelWriter, action: ActionPlan, offset: int) -> None:
     try:
         with writer.code.captured() as block:
             cells = _effect(writer, action)
-            for column in range(FX_COLUMNS):
-                writer.code.emit(f"{writer.code.array('effects')}[at + {offset}, {column}] = {cells.get(column, '0')}")
+            cells_written = ", ".join(cells.get(column, "0") for column in _WRITTEN)
+            writer.code.arrays.add("effects")
+            writer.code.emit(f"_write_effect(effects, at + {offset}, {cells_written})")
     except Unsupported as reason:
         writer.bail(f"action {action.index} ({action.type.name})", reason)
         return
@@ -71,7 +83,7 @@ def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> d
             code = f"{_ERROR} if {number.error} else 0"
         case Dyn() as value:
             writer.bail_if(f"{value.kind} == {int(Kind.WIDE)}")
-            is_number = writer.code.assign("f", f"{value.kind} in ({int(Kind.NUMBER)}, {int(Kind.INT)})")
+            is_number = writer.code.assign("f", is_any(value.kind, Kind.NUMBER, Kind.INT))
             code = f"0 if {is_number} else ({_ERROR} if {error_of(value)} else {wrong})"
             mantissa = writer.code.assign("m", f"{value.value} if {is_number} else 0")
             number = Number(mantissa, value.scale, "False", value.integer)
@@ -81,7 +93,6 @@ def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> d
     return {
         FX_VALUE_CODE: writer.code.assign("o", code),
         FX_VALUE: mantissa,
-        FX_VALUE_HIGH: f"({mantissa}) >> 63",
         FX_VALUE_SCALE: scale,
     }
 
@@ -102,13 +113,13 @@ def _attribute(writer: KernelWriter, value: Expression | str) -> dict[int, str]:
     lowered: Lowered = writer.constant(value) if isinstance(value, str) else writer.write(value)
     cell = writer.dynamic(lowered)
     code = writer.code
-    kind = code.assign("k", f"int64({cell.kind})")
+    kind = code.assign("k", cell.kind)
     writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
-    outcome = code.assign("o", f"{_ERROR} if {kind} in ({int(Kind.ABSENT)}, {int(Kind.ERROR)}) else 0")
-    with code.nested(f"if {kind} in ({int(Kind.NULL)}, {int(Kind.LIST)}, {int(Kind.MAP)}):"):
+    outcome = code.assign("o", f"{_ERROR} if {is_any(kind, Kind.ABSENT, Kind.ERROR)} else 0")
+    with code.nested(f"if {is_any(kind, Kind.NULL, Kind.LIST, Kind.MAP)}:"):
         code.emit(f"{outcome} = {int(Outcome.INVALID_VALUE)}")
     number, scale = code.assign("v", f"0 if {outcome} else {cell.value}"), code.assign("s", "0")
-    with code.nested(f"if {kind} == {int(Kind.NUMBER)} or {kind} == {int(Kind.INT)}:"):
+    with code.nested(f"if {is_any(kind, Kind.NUMBER, Kind.INT)}:"):
         code.emit(f"{number}, {scale} = _strip({number}, {cell.scale})")
         writer.bail_if(f"{scale} > {SCALE_MAX}")
         code.emit(f"{kind} = {int(Kind.NUMBER)}")

@@ -142,7 +142,7 @@ class KernelWriter:
             case Literal(value=value):
                 return self.constant(value)
             case Name(name="now" | ".now"):
-                return Time(f"{self.code.array('now')}[record]", "False")
+                return Time(self.code.cell("now", "record"), "False")
             case Has():
                 return self._has(node)
             case Select() | Index():
@@ -213,13 +213,13 @@ class KernelWriter:
 
     def _load(self, column: str, integer: bool | None) -> Dyn:
         code = self.code
-        kind = code.assign("k", f"{code.array('kind')}[{column}, record]")
-        value = code.assign("v", f"{code.array('value')}[{column}, record]")
+        kind = code.assign("k", code.cell("kind", "record", column))
+        value = code.assign("v", code.cell("value", "record", column))
         if integer is False:
-            return Dyn(kind, value, f"{code.array('scale')}[{column}]", False)
+            return Dyn(kind, value, code.cell("scale", column), False)
         if integer:
             return Dyn(kind, value, "0", True)
-        scale = code.assign("s", f"{code.array('scale')}[{column}] if {kind} == {int(Kind.NUMBER)} else 0")
+        scale = code.assign("s", f"{code.cell('scale', column)} if {kind} == {int(Kind.NUMBER)} else 0")
         return Dyn(kind, value, scale, None)
 
     # --- fields and state ---
@@ -254,7 +254,7 @@ class KernelWriter:
 
     def _status(self, root: str) -> Lowered:
         slot = self._slot(root)
-        status = self.code.assign("v", f"int64({self.code.array('status')}[{slot}]) if {slot} >= 0 else 0")
+        status = self.code.assign("v", f"{self.code.cell('status', slot)} if {slot} >= 0 else 0")
         return StatusOf(status, self.code.assign("e", f"{slot} < 0"))
 
     def counter(self, root: str, key: str) -> tuple[str, Number]:
@@ -262,15 +262,14 @@ class KernelWriter:
         code, slot = self.code, self._slot(root)
         column = code.assign("c", self.literals.name(code, "counter", key))
         mantissa, scale, present = code.assign("m", "0"), code.assign("s", "0"), code.assign("h", "False")
-        with code.nested(f"if {slot} >= 0 and {column} >= 0 and {code.array('counter_scale')}[{slot}, {column}] >= 0:"):
+        with code.nested(f"if {slot} >= 0 and {column} >= 0 and {code.cell('counter_scale', column, slot)} >= 0:"):
             code.emit(f"{present} = True")
-            at, after = code.array("counter_reset_at"), code.array("counter_reset_after")
-            now = f"{code.array('now')}[record]"
-            elapsed = f"_counter_is_elapsed({at}[{slot}, {column}], {after}[{slot}, {column}], {now})"
+            at, after = (code.cell(f"counter_reset_{name}", column, slot) for name in ("at", "after"))
+            elapsed = f"_counter_is_elapsed({at}, {after}, {code.cell('now', 'record')})"
             with code.nested(f"if not {elapsed}:"):
-                code.emit(f"{mantissa} = {code.array('counter_low')}[{slot}, {column}]")
-                code.emit(f"{scale} = int64(counter_scale[{slot}, {column}])")
-                with code.nested(f"if {code.array('counter_high')}[{slot}, {column}] != {mantissa} >> 63:"):
+                code.emit(f"{mantissa} = {code.cell('counter_low', column, slot)}")
+                code.emit(f"{scale} = {code.cell('counter_scale', column, slot)}")
+                with code.nested(f"if {code.cell('counter_high', column, slot)} != {mantissa} >> 63:"):
                     code.emit(BAIL_LINE)
         return present, Number(mantissa, scale, "False", False)
 
@@ -279,13 +278,13 @@ class KernelWriter:
         code, slot = self.code, self._slot(root)
         column = code.assign("c", self.literals.name(code, "attribute", key))
         text, present = code.assign("t", "-1"), code.assign("h", "False")
-        kinds = code.array("attribute_kind")
-        absent = f"{kinds}[{slot}, {column}] != {int(Kind.ABSENT)}"
+        kind = code.cell("attribute_kind", column, slot)
+        absent = f"{kind} != {int(Kind.ABSENT)}"
         with code.nested(f"if {slot} >= 0 and {column} >= 0 and {absent}:"):
-            with code.nested(f"if {kinds}[{slot}, {column}] != {int(Kind.TEXT)}:"):
+            with code.nested(f"if {kind} != {int(Kind.TEXT)}:"):
                 code.emit(BAIL_LINE)
             code.emit(f"{present} = True")
-            code.emit(f"{text} = {code.array('attribute_value')}[{slot}, {column}]")
+            code.emit(f"{text} = {code.cell('attribute_value', column, slot)}")
         return present, Text(text, "False")
 
     def tag(self, root: str, tag: str) -> Lowered:
@@ -295,8 +294,7 @@ class KernelWriter:
         bit = code.assign("c", self.literals.name(code, "tag", tag))
         result = code.assign("b", "0")
         with code.nested(f"if {slot} >= 0 and {bit} >= 0:"):
-            word = f"{code.array('tags')}[{slot}, {bit} >> 6]"
-            code.emit(f"{result} = int64(({word} >> uint64({bit} & 63)) & uint64(1))")
+            code.emit(f"{result} = ({code.cell('tags', f'({bit} >> 6)', slot)} >> ({bit} & 63)) & 1")
         return Bool(result)
 
     def _has(self, node: Has) -> Lowered:
@@ -320,10 +318,10 @@ class KernelWriter:
         code, slot = self.code, self._slot(root)
         if map_name == "counters":
             column = code.assign("c", self.literals.name(code, "counter", key))
-            there = f"{code.array('counter_scale')}[{slot}, {column}] >= 0"
+            there = f"{code.cell('counter_scale', column, slot)} >= 0"
         else:
             column = code.assign("c", self.literals.name(code, "attribute", key))
-            there = f"{code.array('attribute_kind')}[{slot}, {column}] != {int(Kind.ABSENT)}"
+            there = f"{code.cell('attribute_kind', column, slot)} != {int(Kind.ABSENT)}"
         return Bool(code.assign("b", f"1 if {slot} >= 0 and {column} >= 0 and {there} else 0"))
 
     # --- booleans ---

@@ -26,6 +26,7 @@ from earnbook.rules.kernel_values import (
     Time,
     Unsupported,
     any_of,
+    is_any,
 )
 from earnbook.rules.plan_columns import PLACEHOLDER, LookupTable
 from earnbook.rules.plan_reads import access_path, unparse
@@ -40,11 +41,11 @@ TIME_MIN = -62_135_596_800_000_000
 _COMPARISONS = {"_<_": "< 0", "_<=_": "<= 0", "_>_": "> 0", "_>=_": ">= 0"}
 _MODES = {"round": 0, "floor": 1, "ceil": 2}
 _TRUNCATED = 3
-_NUMBERS = f"({int(Kind.NUMBER)}, {int(Kind.INT)})"
-_ORDERED = f"({int(Kind.BOOL)}, {int(Kind.TEXT)}, {int(Kind.TIMESTAMP)})"
-_ADDED = f"({int(Kind.TEXT)}, {int(Kind.LIST)}, {int(Kind.TIMESTAMP)})"
-_UNKNOWN = f"({int(Kind.WIDE)}, {int(Kind.LIST)}, {int(Kind.MAP)})"
-_NO_VALUE = f"({int(Kind.ABSENT)}, {int(Kind.ERROR)})"
+_NUMBERS = (Kind.NUMBER, Kind.INT)
+_ORDERED = (Kind.BOOL, Kind.TEXT, Kind.TIMESTAMP)
+_ADDED = (Kind.TEXT, Kind.LIST, Kind.TIMESTAMP)
+_UNKNOWN = (Kind.WIDE, Kind.LIST, Kind.MAP)
+_NO_VALUE = (Kind.ABSENT, Kind.ERROR)
 
 _FAILED = Number("0", "0", "True", None)
 
@@ -59,10 +60,15 @@ def as_number(writer: KernelWriter, value: Lowered) -> Number:
             return value
         case Dyn(kind=kind, value=mantissa, scale=scale, integer=integer):
             writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
-            error = writer.code.assign("e", f"{kind} not in {_NUMBERS}")
+            error = writer.code.assign("e", f"not {is_any(kind, *_number_kinds(integer))}")
             return Number(writer.code.assign("m", f"0 if {error} else {mantissa}"), scale, error, integer)
         case _:
             return _FAILED
+
+
+def _number_kinds(integer: bool | None) -> tuple[Kind, ...]:
+    """The kinds that numbers of a Dyn can have."""
+    return _NUMBERS if integer is None else (Kind.INT,) if integer else (Kind.NUMBER,)
 
 
 def as_text(writer: KernelWriter, value: Lowered) -> Text:
@@ -142,9 +148,9 @@ def _text_order(writer: KernelWriter, node: Call, value: Lowered, *, text_first:
     return look_up(writer, replace(node, arguments=tuple(arguments)), as_text(writer, value))
 
 
-def _bail_if_alike(writer: KernelWriter, left: Dyn, right: Dyn, kinds: str) -> None:
+def _bail_if_alike(writer: KernelWriter, left: Dyn, right: Dyn, kinds: tuple[Kind, ...]) -> None:
     """Two values of one of these kinds are left to the closures; so is what the kernel cannot hold."""
-    both = f"{left.kind} == {right.kind} and {left.kind} in {kinds}"
+    both = f"{left.kind} == {right.kind} and {is_any(left.kind, *kinds)}"
     writer.bail_if(f"({both}) or {left.kind} == {int(Kind.WIDE)} or {right.kind} == {int(Kind.WIDE)}")
 
 
@@ -152,8 +158,8 @@ def look_up(writer: KernelWriter, node: Node, text: Text) -> Bool:
     """What a table says of a text; in `node` the text is the variable `PLACEHOLDER`."""
     shown = unparse(node)
     number = writer.inventory.table(LookupTable(shown, Expression(shown, node)))
-    offsets, results = writer.code.array("table_offsets"), writer.code.array("table_results")
-    found = f"int64({results}[{offsets}[T{number}] + {text.code}])"
+    offset = writer.code.cell("table_offsets", f"T{number}")
+    found = writer.code.cell("table_results", f"{offset} + {text.code}")
     return Bool(writer.code.assign("b", found if text.error == "False" else f"2 if {text.error} else {found}"))
 
 
@@ -215,14 +221,14 @@ def error_of(value: Lowered) -> str:
         case Failure():
             return "True"
         case Dyn(kind=kind):
-            return f"{kind} in {_NO_VALUE}"
+            return is_any(kind, *_NO_VALUE)
         case _:
             return value.error
 
 
 def _equal_dynamic(writer: KernelWriter, left: Dyn, right: Dyn) -> Bool:
     _bail_if_alike(writer, left, right, _UNKNOWN)
-    numbers = f"{left.kind} in {_NUMBERS} and {right.kind} in {_NUMBERS}"
+    numbers = f"{is_any(left.kind, *_NUMBERS)} and {is_any(right.kind, *_NUMBERS)}"
     compared = f"_compare({left.value}, {left.scale}, {right.value}, {right.scale}) == 0"
     nulls = f"{left.kind} == {int(Kind.NULL)} or {left.value} == {right.value}"
     condition = f"({compared}) if ({numbers}) else ({left.kind} == {right.kind} and ({nulls}))"
@@ -237,7 +243,7 @@ def _equal_typed(writer: KernelWriter, dynamic: Dyn, value: Lowered) -> Bool:
     match value:
         case Number(mantissa=mantissa, scale=scale):
             compared = f"_compare({dynamic.value}, {dynamic.scale}, {mantissa}, {scale}) == 0"
-            return _result(writer, error, f"{dynamic.kind} in {_NUMBERS} and {compared}")
+            return _result(writer, error, f"{is_any(dynamic.kind, *_number_kinds(dynamic.integer))} and {compared}")
         case Text(code=code):
             return _result(writer, error, f"{dynamic.kind} == {int(Kind.TEXT)} and {dynamic.value} == {code}")
         case Bool(code=code):
@@ -493,7 +499,7 @@ def _convert(writer: KernelWriter, node: Call) -> Lowered:
     """int(x) and double(x) of a number; texts, times and the rest are left to the closures."""
     value = writer.lower(node.arguments[0])
     if isinstance(value, Dyn):
-        writer.bail_if(f"{value.kind} not in {_NUMBERS} and {value.kind} not in {_NO_VALUE}")
+        writer.bail_if(f"not {is_any(value.kind, *_NUMBERS, *_NO_VALUE)}")
     elif not isinstance(value, Number):
         raise Unsupported(f"{node.function}() of what is no number")
     number = as_number(writer, value)

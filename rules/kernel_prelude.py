@@ -4,7 +4,8 @@
 does the same, which is how it is tested. A number is mantissa / 10**scale. What does not fit is never wrapped or
 rounded: functions return (mantissa, scale, fits), and where `fits` is false the caller leaves the row to the closures.
 
-Operands of arithmetic stay below 2**62, so that no sum, difference or negation can leave int64.
+Functions stand after those they call. Operands of arithmetic stay below 2**62, so that no sum, difference or negation
+can leave int64.
 """
 
 from __future__ import annotations
@@ -19,15 +20,6 @@ _MAX = 2**63 - 1
 _DAY = 86_400_000_000
 
 
-def _compare(left: int, left_scale: int, right: int, right_scale: int) -> int:
-    """-1, 0 or 1 as the left number is less than, equal to or greater than the right one; any int64 and scale."""
-    if left_scale == right_scale:
-        return int(left > right) - int(left < right)
-    if left_scale < right_scale:
-        return _compare_scaled(left, right_scale - left_scale, right)
-    return -_compare_scaled(right, left_scale - right_scale, left)
-
-
 def _compare_scaled(number: int, digits: int, other: int) -> int:
     """Compare number * 10**digits (digits > 0) with the other."""
     if number == 0 or digits > 18:
@@ -38,6 +30,15 @@ def _compare_scaled(number: int, digits: int, other: int) -> int:
         return -1
     scaled = number * int(_POWERS[digits])
     return int(scaled > other) - int(scaled < other)
+
+
+def _compare(left: int, left_scale: int, right: int, right_scale: int) -> int:
+    """-1, 0 or 1 as the left number is less than, equal to or greater than the right one; any int64 and scale."""
+    if left_scale == right_scale:
+        return int(left > right) - int(left < right)
+    if left_scale < right_scale:
+        return _compare_scaled(left, right_scale - left_scale, right)
+    return -_compare_scaled(right, left_scale - right_scale, left)
 
 
 def _strip(number: int, scale: int) -> tuple[int, int]:
@@ -66,7 +67,7 @@ def _bounded(number: int) -> bool:
 
 def _add(left: int, left_scale: int, right: int, right_scale: int) -> tuple[int, int, bool]:
     """The sum at the larger scale."""
-    scale = max(left_scale, right_scale)
+    scale = left_scale if left_scale > right_scale else right_scale
     one, one_fits = _rescale(left, left_scale, scale)
     other, other_fits = _rescale(right, right_scale, scale)
     if not (one_fits and other_fits and _bounded(one) and _bounded(other)):
@@ -83,7 +84,9 @@ def _multiply(left: int, left_scale: int, right: int, right_scale: int) -> tuple
     # Column scales are those of the longest number of a batch: most mantissas end in zeros that can go first.
     left, left_scale = _strip(left, left_scale)
     right, right_scale = _strip(right, right_scale)
-    if left != 0 and right != 0 and abs(left) > _MAX // abs(right):
+    one = -left if left < 0 else left
+    other = -right if right < 0 else right
+    if other != 0 and one > _MAX // other:
         return 0, 0, False
     return left * right, left_scale + right_scale, True
 

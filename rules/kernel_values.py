@@ -13,28 +13,43 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
+from earnbook.ledger.schema import Kind
 from earnbook.rules.plan_columns import LiteralKind, StateLiteral
 
-ARRAYS: dict[str, str] = {
-    "kind": "columns.kind",
-    "value": "columns.value",
-    "scale": "columns.scale",
-    "now": "columns.now",
-    "counter_low": "cells.counter_low",
-    "counter_high": "cells.counter_high",
-    "counter_scale": "cells.counter_scale",
-    "counter_reset_at": "cells.counter_reset_at",
-    "counter_reset_after": "cells.counter_reset_after",
-    "tags": "cells.tags",
-    "attribute_kind": "cells.attribute_kind",
-    "attribute_value": "cells.attribute_value",
-    "status": "cells.status",
-    "literals": "literals",
-    "table_offsets": "tables.offsets",
-    "table_results": "tables.results",
-    "effects": "effects",
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Where `propose` finds an array: a field of a named tuple (or the array itself), its item and row width."""
+
+    holder: str
+    field: int | None
+    item: str = "int64"
+    width: str | None = None
+
+
+ARRAYS: dict[str, Array] = {
+    "kind": Array("columns", 0, "int8", "records"),
+    "value": Array("columns", 1, "int64", "records"),
+    "scale": Array("columns", 2),
+    "now": Array("columns", 3),
+    "counter_low": Array("cells", 0, "int64", "counters"),
+    "counter_high": Array("cells", 1, "int64", "counters"),
+    "counter_scale": Array("cells", 2, "int8", "counters"),
+    "counter_reset_at": Array("cells", 3, "int64", "counters"),
+    "counter_reset_after": Array("cells", 4, "int64", "counters"),
+    "tags": Array("cells", 5, "int64", "tag_words"),
+    "attribute_kind": Array("cells", 6, "int8", "attributes"),
+    "attribute_value": Array("cells", 7, "int64", "attributes"),
+    "status": Array("cells", 9, "int8"),
+    "table_offsets": Array("tables", 0),
+    "table_results": Array("tables", 1, "int8"),
+    "literals": Array("literals", None),
+    "effects": Array("effects", None),
 }
-"""Arrays by the name generated functions give them, and where `propose` finds them."""
+"""Arrays by the name that generated functions give their address; the fields are those of `ledger.schema`."""
+
+WIDTHS: dict[str, str] = {array.width: name for name, array in reversed(ARRAYS.items()) if array.width is not None}
+"""Row widths by name, and an array that has this width. All arrays of one kind of key have the same width."""
 
 
 class Unsupported(Exception):
@@ -131,6 +146,11 @@ def any_of(*errors: str) -> str:
     return names[0] if len(names) == 1 else f"({' or '.join(names)})"
 
 
+def is_any(kind: str, *kinds: Kind) -> str:
+    """The condition that a kind is one of these."""
+    return f"({' or '.join(f'{kind} == {int(one)}' for one in kinds)})"
+
+
 @dataclass(slots=True)
 class Block:
     """Lines of code, with the depth they were written at."""
@@ -163,10 +183,14 @@ class Code:
         self.emit(f"{variable} = {expression}")
         return variable
 
-    def array(self, name: str) -> str:
-        """The name of an array, which the function then takes as a parameter."""
+    def cell(self, name: str, column: str, row: str | None = None) -> str:
+        """The expression that loads an item of an array; the function takes what it needs for that as parameters."""
+        array = ARRAYS[name]
         self.arrays.add(name)
-        return name
+        if array.width is None:
+            return f"load_{array.item}({name}, {column})"
+        self.arrays.add(array.width)
+        return f"load_{array.item}({name}, {row} * {array.width} + {column})"
 
     @contextmanager
     def nested(self, header: str) -> Iterator[None]:
@@ -210,4 +234,4 @@ class LiteralList:
     def name(self, code: Code, kind: LiteralKind, text: str) -> str:
         """The generated name of a literal's integer."""
         number = self.numbers.setdefault(StateLiteral(kind, text), len(self.numbers))
-        return f"{code.array('literals')}[{number}]"
+        return code.cell("literals", str(number))

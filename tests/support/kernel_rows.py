@@ -1,0 +1,274 @@
+"""Rows for a kernel in plain values: makes the arrays of `ledger.schema`, runs `propose`, and compares with closures.
+
+A `Row` is one event with the state before it. Columns are coded as the contract says: the scale of a column is the
+largest of the batch, at most 6; a number that does not fit is WIDE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+
+from earnbook.ledger.schema import (
+    BAIL,
+    COLUMN_SCALE_MAX,
+    FX_COLUMNS,
+    FX_TEXT_KIND,
+    FX_VALUE,
+    FX_VALUE_HIGH,
+    FX_VALUE_SCALE,
+    TIME_NONE,
+    WORD_SECTIONS,
+    Cells,
+    Columns,
+    Kind,
+    Status,
+    Tables,
+    word_count,
+)
+from earnbook.rules.compile import CompiledProgram, CompiledRuleset, look_up, precompute
+from earnbook.rules.plan_columns import PrecomputedColumn
+from earnbook.rules.proposal import decimals_of
+from earnbook.rules.syntax import Uint
+from earnbook.rules.values import CelError, EvaluationError, Timestamp, Value
+
+NOW = 1_767_225_600_000_000
+"""2026-01-01T00:00:00Z."""
+
+ABSENT = object()
+
+Effect = tuple[int | Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windowed:
+    """A counter with a window."""
+
+    value: Decimal
+    reset_at: int
+    reset_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """The state of a participant or program that rules read."""
+
+    counters: Mapping[str, Decimal | Windowed] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    status: str = "ACTIVE"
+
+    def scope(self, now: int) -> dict[str, Value]:
+        """The state as a CEL variable."""
+        counters: dict[str, Decimal] = {}
+        for key, counter in self.counters.items():
+            if isinstance(counter, Windowed):
+                elapsed = now - counter.reset_at >= counter.reset_after
+                counters[key] = Decimal(0) if elapsed else counter.value
+            else:
+                counters[key] = counter
+        state = {"counters": counters, "tags": sorted(self.tags), "attributes": dict(self.attributes)}
+        return {**state, "status": self.status, "tiers": {}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One event; `participant` None stands for an event without one."""
+
+    event: dict[str, Any]
+    participant: Entity | None = field(default_factory=Entity)
+    program: Entity = field(default_factory=Entity)
+    now: int = NOW
+    processed_at: int = NOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """What one target proposes for a row: the words, and the effects with numbers by value."""
+
+    words: tuple[int, ...]
+    effects: tuple[Effect, ...]
+
+
+class Pool:
+    """A text pool."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+
+    def code_of(self, text: str) -> int:
+        """The code of a text, interned when new."""
+        return self.codes.setdefault(text, len(self.codes))
+
+
+def run_kernel(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> list[Proposed | None]:
+    """What the kernel of the only program proposes for each row; None where it bails out."""
+    program = ruleset.programs[0]
+    assert program.propose is not None, program.refused
+    propose = cast("Callable[..., int]", program.propose)
+    columns = _columns(ruleset, rows, pool)
+    cells, literals = _cells(program, rows, pool)
+    tables = _tables(ruleset, pool)
+    words = np.full(WORD_SECTIONS * word_count(len(program.rules)), 0xFF, dtype=np.uint64)
+    effects = np.full((max(1, len(program.actions)), FX_COLUMNS), 77, dtype=np.int64)
+    results: list[Proposed | None] = []
+    for number, row in enumerate(rows):
+        slot = -1 if row.participant is None else 2 * number + 1
+        places = (number, slot, 2 * number, row.processed_at)
+        count = propose(*places, columns, cells, literals, tables, effects, words)
+        results.append(None if count == BAIL else _proposed(effects, words, count, 2 * number))
+    return results
+
+
+def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> list[Proposed]:
+    """What the closures propose, through the same arrays."""
+    program = ruleset.programs[0]
+    words = np.zeros(WORD_SECTIONS * word_count(len(program.rules)), dtype=np.uint64)
+    effects = np.zeros((max(1, len(program.actions)), FX_COLUMNS), dtype=np.int64)
+    results = []
+    for number, row in enumerate(rows):
+        nobody: dict[str, Value] = {"counters": {}, "tags": [], "attributes": {}, "tiers": {}}
+        participant = nobody if row.participant is None else row.participant.scope(row.now)
+        model = program.plan.program
+        program_scope = {**row.program.scope(row.now), "id": model.id, "key": model.key}
+        proposal = program.propose_row(row.event, participant, program_scope, row.now, row.processed_at)
+        count = proposal.write(effects, words, program_slot=2 * number, code_of=pool.code_of)
+        results.append(_proposed(effects, words, count, 2 * number))
+    return results
+
+
+def _proposed(effects: np.ndarray[Any, Any], words: np.ndarray[Any, Any], count: int, program_slot: int) -> Proposed:
+    return Proposed(
+        words=tuple(int(word) for word in words),
+        effects=tuple(_effect([int(cell) for cell in effects[row]], program_slot) for row in range(count)),
+    )
+
+
+def _effect(cells: list[int], program_slot: int) -> Effect:
+    """An effect row with its number by value, so that 1.50 and 1.5 are the same."""
+    scale = cells[FX_VALUE_SCALE]
+    value = Fraction(cells[FX_VALUE_HIGH] * 2**64 + cells[FX_VALUE] % 2**64, 10**scale)
+    keep_scale = cells[FX_TEXT_KIND] == Kind.NUMBER
+    others = [cell for column, cell in enumerate(cells) if column not in (FX_VALUE, FX_VALUE_HIGH, FX_VALUE_SCALE)]
+    return (value, scale if keep_scale else 0, *others)
+
+
+def _columns(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> Columns:
+    shape = (max(1, len(ruleset.columns)), len(rows))
+    kinds, values = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.int64)
+    scales = np.zeros(shape[0], dtype=np.int64)
+    nows = [row.now for row in rows]
+    for number, column in enumerate(ruleset.columns):
+        cells: list[Any]
+        if isinstance(column, PrecomputedColumn):
+            cells = list(precompute(column, [row.event for row in rows], nows))
+        else:
+            cells = [_member(row.event, column.path) for row in rows]
+        decimals = [decimals_of(cell) for cell in cells if isinstance(cell, Decimal) and cell.is_finite()]
+        scales[number] = min(COLUMN_SCALE_MAX, max(decimals, default=0))
+        for record, cell in enumerate(cells):
+            kinds[number, record], values[number, record] = _cell(cell, int(scales[number]), pool)
+    return Columns(kinds, values, scales, np.array(nows, dtype=np.int64))
+
+
+def _member(event: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        if not isinstance(event, dict) or name not in event:
+            return ABSENT
+        event = event[name]
+    return event
+
+
+def _cell(cell: Any, scale: int, pool: Pool) -> tuple[Kind, int]:
+    if cell is ABSENT:
+        return Kind.ABSENT, 0
+    if cell is None:
+        return Kind.NULL, 0
+    if isinstance(cell, bool):
+        return Kind.BOOL, int(cell)
+    if isinstance(cell, EvaluationError):
+        return (Kind.ERROR if isinstance(cell, CelError) else Kind.WIDE), 0
+    if isinstance(cell, Decimal) and cell.is_finite():
+        scaled = Fraction(cell) * 10**scale
+        fits = scaled.denominator == 1 and -(2**63) <= scaled < 2**63
+        return (Kind.NUMBER, int(scaled)) if fits else (Kind.WIDE, 0)
+    if isinstance(cell, int) and not isinstance(cell, Uint):
+        return Kind.INT, cell
+    if isinstance(cell, str):
+        return Kind.TEXT, pool.code_of(cell)
+    if isinstance(cell, Timestamp) and cell.nanoseconds % 1000 == 0:
+        return Kind.TIMESTAMP, cell.nanoseconds // 1000
+    if isinstance(cell, list | dict):
+        return (Kind.LIST if isinstance(cell, list) else Kind.MAP), 0
+    return Kind.WIDE, 0
+
+
+def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[Cells, np.ndarray[Any, Any]]:
+    keys: dict[str, dict[str, int]] = {"counter": {}, "tag": {}, "attribute": {}}
+    literals = []
+    for literal in program.literals:
+        if literal.kind == "text":
+            literals.append(pool.code_of(literal.text))
+        else:
+            literals.append(keys[literal.kind].setdefault(literal.text, len(keys[literal.kind])))
+    slots = 2 * len(rows)
+    wide = max(1, *(len(known) for known in keys.values()))
+
+    def table(item: Any, value: int = 0) -> Any:
+        return np.full((slots, wide), value, dtype=item)
+
+    cells = Cells(
+        table(np.int64),
+        table(np.int64),
+        table(np.int8, -1),
+        table(np.int64, TIME_NONE),
+        table(np.int64, TIME_NONE),
+        table(np.uint64),
+        table(np.int8),
+        table(np.int64),
+        table(np.int8),
+        np.zeros(slots, dtype=np.int8),
+    )
+    for number, row in enumerate(rows):
+        for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity())):
+            _fill(cells, slot, entity, keys, pool)
+    return cells, np.array(literals or [0], dtype=np.int64)
+
+
+def _fill(cells: Cells, slot: int, entity: Entity, keys: dict[str, dict[str, int]], pool: Pool) -> None:
+    cells.status[slot] = Status[entity.status]
+    for key, counter in entity.counters.items():
+        column = keys["counter"].get(key)
+        if column is None:
+            continue
+        value = counter.value if isinstance(counter, Windowed) else counter
+        scale = decimals_of(value)
+        mantissa = int(Fraction(value) * 10**scale)
+        low = mantissa % 2**64
+        cells.counter_low[slot, column] = low if low < 2**63 else low - 2**64
+        cells.counter_high[slot, column] = mantissa >> 64
+        cells.counter_scale[slot, column] = scale
+        if isinstance(counter, Windowed):
+            cells.counter_reset_at[slot, column] = counter.reset_at
+            cells.counter_reset_after[slot, column] = counter.reset_after
+    for tag in entity.tags:
+        if tag in keys["tag"]:
+            bit = keys["tag"][tag]
+            cells.tags[slot, bit // 64] |= np.uint64(1 << bit % 64)
+    for key, text in entity.attributes.items():
+        if key in keys["attribute"]:
+            cells.attribute_kind[slot, keys["attribute"][key]] = Kind.TEXT
+            cells.attribute_value[slot, keys["attribute"][key]] = pool.code_of(text)
+
+
+def _tables(ruleset: CompiledRuleset, pool: Pool) -> Tables:
+    size = len(pool.codes)
+    results = [look_up(table, list(pool.codes)) for table in ruleset.tables]
+    offsets = np.arange(max(1, len(results)), dtype=np.int64) * size
+    joined = np.concatenate(results) if results else np.zeros(1, dtype=np.uint8)
+    return Tables(offsets, joined)

@@ -80,7 +80,7 @@ def verify_book(
         findings += find_wrong_key_hashes(connection)
         for position, check in enumerate(checks, start=2):
             at_check(check.name, position, len(names))
-            findings += _run_check(connection, check)
+            findings += run_check(connection, check)
     return VerifyReport(
         batches=batches,
         first_batch_checked=first,
@@ -91,8 +91,8 @@ def verify_book(
     )
 
 
-def _run_check(connection: duckdb.DuckDBPyConnection, check: Check) -> list[Finding]:
-    """The finding of one check: `query` gives (batch or NULL, example) for every violation."""
+def run_check(connection: duckdb.DuckDBPyConnection, check: Check) -> list[Finding]:
+    """The finding of one check, no finding where nothing violates it."""
     row = one_row(
         connection,
         f"""WITH violations(batch, example) AS MATERIALIZED ({check.query})

@@ -144,7 +144,13 @@ class BookMaker:
         holder, lot_seq = self.holders[who], len(self.lots) + 1
         bucket = 1 if matures_at is None else 3
         self.move(1, 1, holder * 4 + bucket, 1, amount, action=action, lot_seq=lot_seq)
-        row = {"lot_seq": lot_seq, "entry_seq": self.entry_seq, "holder": holder, "asset": 1, "program": 1}
+        row: dict[str, Any] = {
+            "lot_seq": lot_seq,
+            "entry_seq": self.entry_seq,
+            "holder": holder,
+            "asset": 1,
+            "program": 1,
+        }
         row |= {"source": 1, "root": lot_seq, "amount": amount, "created_at": self.clock, "expires_at": expires_at}
         row |= {"matures_at": matures_at, "reference": None}
         self.rows["lots"].append(row)
@@ -323,7 +329,15 @@ class BookMaker:
         for state_type, text in ((2, "visits"), (1, "vip"), (3, "city")):
             registry.name_number(state_type, text)
         source = registry.add_source(SourceEntry(name="events.ndjson", sha256="ab" * 32, format="ndjson", rows=9))
-        history = {"batch": 1, "n": 1, "kind": 4, "object": 1, "version": 1, "change_type": 1, "changed_at": T0}
+        history: dict[str, Any] = {
+            "batch": 1,
+            "n": 1,
+            "kind": 4,
+            "object": 1,
+            "version": 1,
+            "change_type": 1,
+            "changed_at": T0,
+        }
         history |= {"changes": "{}", "snapshot": '{"key":"base"}', "ruleset_version": 1}
         return {
             "registry": registry.take_rows(self.batch, sources=[source]),

@@ -63,7 +63,9 @@ def test_random_logs_reach_what_they_are_for() -> None:
         "INSUFFICIENT_WALLET",
     }
     assert reasons >= {"IDEMPOTENCY_CONFLICT", "UNPARSEABLE_ROW", "INVALID_TIMESTAMP", "INVALID_NUMBER"}
-    assert min(repaid, late, duplicates) > 5
+    assert repaid >= 5
+    assert late >= 100
+    assert duplicates >= 50
 
 
 def test_the_oracle_knows_the_golden_ids() -> None:

@@ -40,8 +40,8 @@ def _asset(chance: random.Random, number: int, programs: Sequence[str]) -> Docum
         "symbol": f"PTS{number}",
         "name": f"Points {number}",
         "scale": chance.choice((0, 0, 0, 2, 2, 2, 2, 2, 4, 4, 18)),
-        "inventory_mode": chance.choice(("SIMPLE", "LOT", "LOT")),
-        "issuance_policy": chance.choice(("UNLIMITED", "UNLIMITED", "PREFUNDED")),
+        "inventory_mode": chance.choice(("SIMPLE", "LOT", "LOT", "LOT")),
+        "issuance_policy": chance.choice(("UNLIMITED", "UNLIMITED", "UNLIMITED", "PREFUNDED")),
         "programs": linked,
     }
     if chance.random() < 0.2:
@@ -118,6 +118,9 @@ def random_condition(chance: random.Random, depth: int) -> str:
         f"participant.attributes.{chance.choice(ATTRIBUTES)} == '{chance.choice(('gold', 'Zürich', '5', 'true'))}'",
         f"participant.external_id == '{chance.choice(PEOPLE)}'",
         "participant.status == 'ACTIVE'",
+        f"get(program.counters, '{chance.choice(COUNTERS)}', 0.0) {chance.choice(('<', '>='))} {number}",
+        f"'{chance.choice(('vip', 'new'))}' in program.tags",
+        f"program.attributes.{chance.choice(ATTRIBUTES)} == 'gold'",
         f"now {chance.choice(('<', '>='))} timestamp('{chance.choice(DAYS)}T06:00:00Z')",
         f"now < timestamp('{chance.choice(DAYS)}T00:00:00Z') + duration('36h')",
         "event.list.exists(x, x > 2)",
@@ -181,19 +184,19 @@ def _amount(chance: random.Random, asset: Document) -> str:
 
 
 def _action(chance: random.Random, assets: Sequence[Document]) -> Document:
-    kind = chance.choice(("CREDIT",) * 6 + ("DEBIT",) * 3 + ("COUNTER",) * 4 + ("TAG", "TAG", "UNTAG", "SET_ATTRIBUTE"))
+    kind = chance.choice(("CREDIT",) * 6 + ("DEBIT",) * 4 + ("COUNTER",) * 4 + ("TAG", "TAG", "UNTAG", "SET_ATTRIBUTE"))
     if kind in ("CREDIT", "DEBIT") and assets:
         asset = chance.choice(assets)
         return _credit(chance, asset) if kind == "CREDIT" else _debit(chance, asset)
+    target: Document = {"target": {"type": "PROGRAM"}} if chance.random() < 0.15 else {}
     if kind in ("TAG", "UNTAG"):
-        return {"type": kind, "tag": chance.choice(TAGS)}
+        return {"type": kind, "tag": chance.choice(TAGS), **target}
     if kind == "SET_ATTRIBUTE":
-        return {"type": kind, "key": chance.choice(ATTRIBUTES), "value": _attribute_value(chance)}
+        return {"type": kind, "key": chance.choice(ATTRIBUTES), "value": _attribute_value(chance), **target}
     key = chance.choice(COUNTERS)
-    action = {"type": "COUNTER", "key": key, "value": chance.choice(("1", "-1", "0.5", "1", random_number(chance, 1)))}
-    if key == "streak":
-        action["reset_after"] = "48h"
-    return action
+    value = chance.choice(("1", "-1", "0.5", "1", random_number(chance, 1)))
+    window = {"reset_after": "48h"} if key == "streak" else {}
+    return {"type": "COUNTER", "key": key, "value": value, **window, **target}
 
 
 def _credit(chance: random.Random, asset: Document) -> Document:
@@ -202,7 +205,7 @@ def _credit(chance: random.Random, asset: Document) -> Document:
         action["description"] = "Grüße"
     if asset["inventory_mode"] == "LOT":
         dates = sorted(chance.sample(range(len(DURATIONS)), 2))
-        if chance.random() < 0.3:
+        if chance.random() < 0.4:
             action["matures_at"] = DURATIONS[dates[0]]
         if chance.random() < 0.5:
             action["expires_at"] = DURATIONS[dates[1]]
@@ -216,8 +219,9 @@ def _credit(chance: random.Random, asset: Document) -> Document:
 
 
 def _debit(chance: random.Random, asset: Document) -> Document:
-    action: Document = {"type": "DEBIT", "asset": asset["symbol"], "amount": _amount(chance, asset)}
-    if chance.random() < 0.6:
+    amount = chance.choice(("20", "60", "200", f"floor(abs({random_number(chance, 1)}) * 2)", _amount(chance, asset)))
+    action: Document = {"type": "DEBIT", "asset": asset["symbol"], "amount": amount}
+    if chance.random() < 0.8:
         action["allow_negative"] = True
     return action
 

@@ -152,20 +152,22 @@ class _Build:
         return tuple(assets)
 
     def _scopes(self, assets: Sequence[Asset]) -> dict[str, Scope]:
+        children: dict[tuple[str | None, str], list[RawObject]] = {}
+        for child in self._found.children:
+            children.setdefault((self._owner(child), child.kind), []).append(child)
         scopes = {}
         for key, raw in self._program_names.by_key.items():
-            tiers = [child for child in self._found.children if child.kind == "tier" and self._owner(child) == key]
             identifier = self._program_names.id_of(raw)
+            tiers = children.get((key, "tier"), [])
             scopes[key] = Scope(
                 key=key,
                 id=identifier,
-                raw=raw,
                 linked=frozenset(asset.symbol for asset in assets if key in asset.programs),
                 tiers=Names(tiers, identifier, self._issues),
                 levels={natural_key(tier): _level_keys(tier) for tier in tiers},
             )
             for kind in ("rule", "reward", "automation"):
-                raws = [child for child in self._found.children if child.kind == kind and self._owner(child) == key]
+                raws = children.get((key, kind), [])
                 Names(raws, identifier, self._issues)
                 if kind != "rule":
                     check_unique_names(raws, self._issues)

@@ -99,13 +99,15 @@ def collect(documents: Sequence[Document], issues: list[Issue]) -> Collected:
     for document in documents:
         _collect_document(document, found, issues)
     if found.organization is None:
-        file = documents[0].file if documents else None
+        top = documents[0].root.at if documents else None
         issues.append(
             Issue(
                 IssueCode.MISSING_FIELD,
                 "no file names the organization",
                 "add organization: {key: my-company, name: My Company} to one file",
-                file=file,
+                file=top.file if top else None,
+                line=top.line if top else None,
+                column=top.column if top else None,
                 path="organization",
             )
         )

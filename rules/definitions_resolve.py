@@ -40,7 +40,6 @@ class Scope:
 
     key: str
     id: str
-    raw: RawObject
     linked: frozenset[str]
     tiers: Names
     levels: Mapping[str, frozenset[str]]
@@ -186,7 +185,8 @@ class Resolver:
     def _check_level(self, raw: RawObject, level: str, known: frozenset[str], *steps: str | int) -> None:
         if level not in known:
             message = f"there is no level `{level}`"
-            self._issues.append(raw.issue(IssueCode.UNKNOWN_REFERENCE, message, suggest(level, known), *steps))
+            remedy = suggest(level, known) or "add it to the levels of the tier type"
+            self._issues.append(raw.issue(IssueCode.UNKNOWN_REFERENCE, message, remedy, *steps))
 
     def _check_levels(self, raw: RawObject, levels: Sequence[Level]) -> None:
         for name in ("key", "rank"):

@@ -295,3 +295,12 @@ def _cells(state: State, slots: Numbers, columns: Numbers, count: int, what: str
 def _check(values: Int64s, least: int, limit: int, what: str) -> None:
     if len(values) and (values.min() < least or values.max() >= limit):
         raise ValueError(f"{what} must be {least} to {limit - 1}, found {values.min()} to {values.max()}")
+
+
+def set_origins(state: State, origins: Numbers) -> None:
+    """The origins of all persons, as in `add_persons`: a participant id may get its person later."""
+    given = np.asarray(origins, np.int64)
+    if len(given) != state.persons:
+        raise ValueError(f"there are {state.persons} persons, {len(given)} origins are given")
+    _check(given, -1, state.persons, "origins")
+    state.table(at.PERSON_ORIGINS)[: state.persons, 0] = given

@@ -61,7 +61,7 @@ def test_m1_a_credit_mints() -> None:
 
 def test_m2_a_wallet_is_funded_runs_dry_and_is_burned() -> None:
     driver = Driver(terms(policy=IssuancePolicy.PREFUNDED))
-    records = [
+    records: list[Event | Operation] = [
         fund("1000"),
         event("alice", CREDIT, "300"),
         event("bob", CREDIT, "650"),
@@ -201,15 +201,9 @@ def test_due_items_of_one_time_go_by_rank_then_lot() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "dates",
-    [
-        {"expire": Date(time=5)},
-        {"expire": Date(duration=0)},
-    ],
-)
-def test_a_lot_that_is_dead_on_arrival_fails(dates: dict[str, Date]) -> None:
-    driver = Driver(terms(InventoryMode.LOT, **dates))
+@pytest.mark.parametrize("expire", [Date(time=5), Date(duration=0)])
+def test_a_lot_that_is_dead_on_arrival_fails(expire: Date) -> None:
+    driver = Driver(terms(InventoryMode.LOT, expire=expire))
     assert driver.run([event("alice", EXPIRE, "1", at=5)]) == [Outcome.INVALID_LOT_DATES]
     assert driver.journal() == []
 
@@ -276,7 +270,13 @@ def test_an_overdraft_does_not_wrap() -> None:
 @pytest.mark.parametrize("mode", InventoryMode)
 def test_a_wallet_does_not_wrap(mode: InventoryMode) -> None:
     driver = Driver(terms(mode, IssuancePolicy.PREFUNDED))
-    records = [fund("10"), event("alice", CREDIT, "10"), fund(MAX), fund("0.01"), event("alice", DEBIT, "0.01")]
+    records: list[Event | Operation] = [
+        fund("10"),
+        event("alice", CREDIT, "10"),
+        fund(MAX),
+        fund("0.01"),
+        event("alice", DEBIT, "0.01"),
+    ]
     overflow = Outcome.AMOUNT_OVERFLOW
     assert driver.run(records) == [Outcome.OK, Outcome.OK, Outcome.OK, overflow, overflow]
     assert driver.balances().startswith(f"wallet {MAX} |")

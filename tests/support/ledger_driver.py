@@ -6,7 +6,7 @@ scenario and its journal as text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from earnbook.ledger.amounts import classify_amount, format_minor, split_words
-from earnbook.ledger.kernel import BAIL, DONE, Rules, decide, propose_list
+from earnbook.ledger.kernel import DONE, Rules, decide, propose_list
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
 from earnbook.ledger.schema import (
+    BAIL,
     FX_ACTION,
     FX_COLUMNS,
     FX_REFERENCE,
@@ -68,9 +69,9 @@ class Effect:
         row[FX_VALUE_CODE], row[FX_REFERENCE_CODE] = int(self.value_code), int(self.reference_code)
         row[FX_REFERENCE] = self.reference
         if self.value is not None:
-            decimals = max(0, -int(Decimal(self.value).as_tuple().exponent))
-            row[FX_VALUE], row[FX_VALUE_HIGH] = split_words(int(Decimal(self.value).scaleb(decimals)))
-            row[FX_VALUE_SCALE] = decimals
+            whole, _, fraction = self.value.partition(".")
+            row[FX_VALUE], row[FX_VALUE_HIGH] = split_words(int(whole + fraction))
+            row[FX_VALUE_SCALE] = len(fraction)
         if self.attribute is not None:
             row[FX_TEXT_KIND], row[FX_TEXT], row[FX_VALUE_SCALE] = self.attribute
         return row
@@ -133,7 +134,7 @@ class Driver:
             self.persons[name] = int(add_persons(self.state, [-1], [origin])[0])
         return self.persons[name]
 
-    def run(self, records: Iterable[Event | Operation], *, until: int | None = None) -> list[Outcome]:
+    def run(self, records: Sequence[Event | Operation], *, until: int | None = None) -> list[Outcome]:
         """Decide one batch; returns the outcomes of its records."""
         batch = list(records)
         columns = _columns([record.at for record in batch])

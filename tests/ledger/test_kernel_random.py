@@ -1,0 +1,299 @@
+"""Random logs: books are sound after every batch, whatever the size of buffers, the cuts, and stops and restarts."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from earnbook.ledger import invariants
+from earnbook.ledger.layout import (
+    ACCOUNT_OVERDRAFT,
+    ACCOUNTS,
+    LOT_CREATED,
+    LOT_REMAINING,
+    LOT_STATUS,
+    LOTS,
+    MOVEMENTS,
+    SYSTEMS,
+)
+from earnbook.ledger.results import account_codes, system_balances
+from earnbook.ledger.schema import ActionType, InventoryMode, IssuancePolicy, LotStatus, OperationType
+from earnbook.ledger.state import State
+from earnbook.ledger.state_load import (
+    add_holders,
+    add_persons,
+    checkpoint,
+    compact_due,
+    load_attributes,
+    load_balances,
+    load_counters,
+    load_enrollments,
+    load_lots,
+    load_overdrafts,
+    load_system_balances,
+    load_tags,
+)
+from earnbook.ledger.terms import ActionTerms, AssetTerms, Date, ProgramTerms, Terms
+from tests.support.ledger_driver import HOUR, Driver, Effect, Event, Operation
+
+SEEDS = range(12)
+EXPIRING = 8  # the CREDIT of the LOT asset that expires after 20 hours
+PEOPLE = [f"person-{n}" for n in range(6)]
+
+
+def terms() -> Terms:
+    """Two programs; a SIMPLE, a LOT and a PREFUNDED LOT asset; every action of this version."""
+    assets = (
+        AssetTerms(number=1, scale=2, mode=InventoryMode.SIMPLE, policy=IssuancePolicy.UNLIMITED),
+        AssetTerms(number=2, scale=0, mode=InventoryMode.LOT, policy=IssuancePolicy.UNLIMITED),
+        AssetTerms(number=3, scale=0, mode=InventoryMode.LOT, policy=IssuancePolicy.PREFUNDED, max_transaction=400),
+    )
+    rows: list[dict[str, Any]] = [{"type": ActionType.COUNTER, "key": 0}, {"type": ActionType.COUNTER, "key": 1}]
+    rows[1]["reset_after"] = 30 * HOUR
+    rows += [{"type": ActionType.TAG, "key": 0}, {"type": ActionType.UNTAG, "key": 0}]
+    for asset in range(3):
+        dates: list[dict[str, Any]] = [{}]
+        if asset:
+            dates += [{"expires": Date(duration=20 * HOUR)}, {"matures": Date(duration=5 * HOUR)}]
+            dates.append({"matures": Date(duration=3 * HOUR), "expires": Date(duration=9 * HOUR)})
+            dates.append({"expires": Date(time=40 * HOUR)})
+        rows += [{"type": ActionType.CREDIT, "asset": asset, **date} for date in dates]
+        rows += [{"type": ActionType.DEBIT, "asset": asset, "allow_negative": negative} for negative in (False, True)]
+    actions = tuple(ActionTerms(number=place + 1, **row) for place, row in enumerate(rows))
+    programs = tuple(ProgramTerms(number=n, linked=(0, 1, 2), actions=actions, rules=1, creates=n == 1) for n in (1, 2))
+    return Terms(assets=assets, programs=programs, counters=2, tags=1)
+
+
+def random_log(seed: int, count: int) -> list[Event | Operation]:
+    """Records with times that mostly grow and effects that often fail."""
+    rng = random.Random(seed)
+    log: list[Event | Operation] = []
+    at = 0
+    for _ in range(count):
+        at += rng.choice([0, 0, HOUR, 3 * HOUR])
+        if rng.random() < 0.15:
+            kind = rng.choice([OperationType.FUND, OperationType.FUND, OperationType.BURN])
+            log.append(
+                Operation(type=kind, amount=str(rng.randint(1, 2000)), at=at, asset=2, program=rng.randint(0, 1))
+            )
+            continue
+        effects = [
+            Effect(action=rng.randrange(len(terms().programs[0].actions)), value=str(rng.choice([0, 7, 50, 120, 300])))
+            for _ in range(rng.randint(0, 4))
+        ]
+        who, other = rng.choice(PEOPLE), rng.choice([None, None, *PEOPLE])
+        late = at - rng.choice([0, 0, 0, 7 * HOUR])
+        log.append(
+            Event(who=who, recipient=other, effects=effects, at=max(late, 0), base=at, program=rng.randint(0, 1))
+        )
+    return log
+
+
+def cut(log: list[Event | Operation], rng: random.Random) -> list[list[Event | Operation]]:
+    batches, start = [], 0
+    while start < len(log):
+        stop = start + rng.randint(1, len(log) // 3 + 1)
+        batches.append(log[start:stop])
+        start = stop
+    return batches
+
+
+def run(batches: list[list[Event | Operation]], *, rows: int = 4096) -> Driver:
+    """Decide batch by batch and check the books after each."""
+    driver = Driver(terms(), rows=rows)
+    for batch in batches:
+        before = invariants.balances(driver.state)
+        driver.run(batch)
+        assert invariants.check_books(driver.state) + invariants.check_fold(before, driver.state) == []
+    return driver
+
+
+def same_books(one: Driver, other: Driver) -> None:
+    assert one.tables == other.tables
+    assert one.outcomes == other.outcomes
+    assert one.balances() == other.balances()
+    assert one.state.registers == other.state.registers
+    left, right = checkpoint(one.state), checkpoint(other.state)
+    for name in left:
+        for column in left[name]:
+            assert left[name][column].tolist() == right[name][column].tolist(), (name, column)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_cut_of_the_log_gives_the_same_books(seed: int) -> None:
+    log = random_log(seed, 120)
+    whole = run([log])
+    assert any(row["repaid"] for row in whole.tables["lot_moves"]) or seed not in (0, 1)
+    assert {row["outcome"] for row in whole.outcomes} > {0}
+    same_books(whole, run(cut(log, random.Random(seed))))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_small_buffers_give_the_same_books_as_large_ones(seed: int) -> None:
+    log = random_log(seed, 400)
+    small, large = run([log], rows=1), run([log], rows=100_000)
+    assert 128 < small.state.table(MOVEMENTS).shape[1] < large.state.table(MOVEMENTS).shape[1]
+    same_books(small, large)
+
+
+def restarted(driver: Driver) -> Driver:
+    """A driver on a fresh State that is loaded with the checkpoint of another, holders in another order."""
+    old = driver.state
+    new = Driver(driver.terms, registers=old.registers)
+    state = new.state
+    kept = checkpoint(old)
+    add_holders(state, old.numbers[len(old.terms.programs) :][::-1])
+    asset_of = {asset.number: index for index, asset in enumerate(old.terms.assets)}
+    asset = {
+        name: [asset_of[n] for n in kept[name]["asset"].tolist()] for name in ("balances", "overdrafts", "open_lots")
+    }
+    account = kept["balances"]["account"]
+    load_balances(
+        state,
+        slots=state.slots_of(np.where(account < 0, account, account >> 2)),
+        assets=asset["balances"],
+        buckets=np.where(account < 0, 1, account & 3),
+        amounts=kept["balances"]["amount"],
+        last=kept["balances"]["last_entry_seq"],
+    )
+    overdrafts = kept["overdrafts"]
+    load_overdrafts(
+        state, slots=state.slots_of(overdrafts["holder"]), assets=asset["overdrafts"], amounts=overdrafts["amount"]
+    )
+    load_system_balances(state, [(a, asset_of[n], m, e) for a, n, m, e in system_balances(old, since_entry=0)])
+    counters = dict(kept["counters"])
+    load_counters(state, slots=state.slots_of(counters.pop("entity")), keys=counters.pop("key"), **counters)
+    load_tags(state, slots=state.slots_of(kept["tags"]["entity"]), keys=kept["tags"]["key"])
+    attributes = kept["attributes"]
+    load_attributes(
+        state,
+        slots=state.slots_of(attributes["entity"]),
+        keys=attributes["key"],
+        kinds=attributes["kind"],
+        values=attributes["value"],
+        scales=attributes["scale"],
+    )
+    enrollments = kept["enrollments"]
+    load_enrollments(
+        state,
+        slots=state.slots_of(enrollments["holder"]),
+        programs=enrollments["program"] - 1,
+        status=enrollments["status"],
+    )
+    lots: dict[str, Any] = dict(kept["open_lots"])
+    lots["slot"], lots["asset"] = state.slots_of(lots.pop("holder")), asset["open_lots"]
+    load_lots(state, {name: values[::-1] for name, values in lots.items()})
+    for name, person in driver.persons.items():
+        slot = old.table(6)[person, 0]
+        new.persons[name] = int(add_persons(state, state.slots_of([old.numbers[slot]]) if slot >= 0 else [-1])[0])
+    new.names = driver.names
+    new.tables, new.outcomes, new.snapshots = driver.tables, driver.outcomes, driver.snapshots
+    return new
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_books_loaded_from_their_checkpoint_go_on_as_before(seed: int) -> None:
+    log = random_log(seed, 150)
+    driver = Driver(terms())
+    for batch in cut(log, random.Random(seed)):
+        driver.run(batch)
+        driver = restarted(driver)
+        assert invariants.check_books(driver.state) == []
+    whole = run([log])
+    assert whole.tables == driver.tables
+    assert whole.balances() == driver.balances()
+    patterns = [{**row, "pattern": 0} for row in whole.outcomes]
+    assert patterns == [{**row, "pattern": 0} for row in driver.outcomes]
+
+
+def test_compacting_the_queue_changes_nothing() -> None:
+    log = random_log(5, 200)
+    driver = Driver(terms())
+    for batch in cut(log, random.Random(5)):
+        driver.run(batch)
+        compact_due(driver.state)
+    same_books(driver, run([log]))
+
+
+def corrupt_balance(state: State) -> None:
+    state.table(ACCOUNTS)[3, 0] += 1
+
+
+def corrupt_system(state: State) -> None:
+    state.table(SYSTEMS)[2, 0] += 1
+
+
+def corrupt_lot(state: State) -> None:
+    state.table(LOTS)[_open(state), LOT_REMAINING] += 1
+
+
+def corrupt_empty_lot(state: State) -> None:
+    state.table(LOTS)[_open(state), LOT_REMAINING] = 0
+
+
+def corrupt_status(state: State) -> None:
+    state.table(LOTS)[_open(state), LOT_STATUS] = int(LotStatus.HELD)
+
+
+def corrupt_order(state: State) -> None:
+    state.table(LOTS)[_open(state), LOT_CREATED] += 10**15
+
+
+def corrupt_overdraft(state: State) -> None:
+    state.table(ACCOUNTS)[3, ACCOUNT_OVERDRAFT] = -1
+
+
+def corrupt_wallet(state: State) -> None:
+    state.table(ACCOUNTS)[0, 32] = -1
+
+
+def corrupt_clock(state: State) -> None:
+    state.table(0)[0, 0] += 10**15
+
+
+def _open(state: State) -> int:
+    """The first AVAILABLE lot that others of its holder follow."""
+    lots = state.table(LOTS)
+    return int(
+        np.flatnonzero((lots[:, LOT_STATUS] == int(LotStatus.AVAILABLE)) & (lots[:, 12] > 0) & (lots[:, 0] > 0))[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "corrupt, names",
+    [
+        (corrupt_balance, "I2"),
+        (corrupt_system, "I2"),
+        (corrupt_lot, "I4"),
+        (corrupt_empty_lot, "I7"),
+        (corrupt_status, "I4"),
+        (corrupt_order, "chain"),
+        (corrupt_overdraft, "I5"),
+        (corrupt_wallet, "I6"),
+        (corrupt_clock, "I16"),
+    ],
+)
+def test_the_checks_find_what_is_wrong(corrupt: Any, names: str) -> None:
+    log = random_log(3, 200)
+    expiring = Effect(action=EXPIRING, value="7")
+    driver = run([[*log, Event(who=PEOPLE[0], effects=[expiring], at=log[-1].at)]])
+    corrupt(driver.state)
+    assert any(finding.startswith(names) for finding in invariants.check_books(driver.state))
+
+
+def test_the_fold_finds_a_balance_without_postings() -> None:
+    driver = Driver(terms())
+    before = invariants.balances(driver.state)
+    driver.run(random_log(3, 50))
+    driver.state.table(ACCOUNTS)[3, 1] += 1
+    (finding,) = invariants.check_fold(before, driver.state)
+    assert finding.startswith("I3: HELD of entity")
+
+
+def test_account_codes_name_wallets_and_buckets() -> None:
+    driver = Driver(terms())
+    driver.run([Event(who="alice")])
+    assert account_codes(driver.state, np.array([0, 1, 2]), np.array([1, 1, 3])).tolist() == [-1, -2, 7]

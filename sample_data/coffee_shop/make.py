@@ -349,11 +349,10 @@ def balances_file(tickets: list[Ticket]) -> str:
     kept = sorted((t for t in tickets if recorded(t)), key=lambda t: (t.time, t.key))
     for ticket in kept:
         apply_rules(members[ticket.card], ticket)
-    end = max(kept[-1].time, datetime(2025, 10, 31, 19, tzinfo=UTC))
     rows = ["external_id,asset,available,deferred"]
     for card in sorted(members):
         member = members[card]
-        member.pass_time(end)
+        member.pass_time(kept[-1].time)
         rows.append(f"{card},BEANS,{member.available},{member.deferred}")
         if member.cashback:
             rows.append(f"{card},EUR,{member.cashback},0.00")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import runpy
 from collections import defaultdict
 from decimal import Decimal
@@ -10,6 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from earnbook.rules.definitions import load_definitions
+from tests.support.logical import Run, Scenario
+from tests.support.oracle import run_oracle
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "coffee_shop"
 
@@ -34,3 +39,20 @@ def test_the_month_shows_what_it_should(make: SimpleNamespace) -> None:
     beans = [Decimal(row["available"]) for row in rows if row["asset"] == "BEANS"]
     assert min(beans) <= 0 < max(beans)
     assert any(Decimal(row["deferred"]) > 0 for row in rows)
+
+
+def test_the_oracle_agrees_with_the_shops_own_model() -> None:
+    document = load_definitions(SAMPLE / "config").document
+    lines = [line for name in ("events", "operations") for line in (SAMPLE / f"{name}.ndjson").read_text().splitlines()]
+    book = run_oracle(Scenario(definitions=json.loads(document), runs=(Run(lines=tuple(lines)),)))
+    with (SAMPLE / "expected_balances.csv").open(encoding="utf-8") as file:
+        expected = [
+            (row["external_id"], row["asset"], bucket.upper(), Decimal(row[bucket]))
+            for row in csv.DictReader(file)
+            for bucket in ("available", "deferred")
+        ]
+    scale = {"BEANS": 0, "EUR": 2}
+    for who, asset, bucket, amount in expected:
+        minor = book.balances.get(("PARTICIPANT", who, asset, bucket), 0)
+        assert minor == amount * 10 ** scale[asset], (who, asset, bucket)
+    assert sum(1 for account in book.balances if account[0] == "PARTICIPANT") <= len(expected)

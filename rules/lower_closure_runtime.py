@@ -16,6 +16,7 @@ from earnbook.rules.values import (
     Optional,
     Value,
     key_value,
+    map_keys,
     no_overload,
     put,
     spoken_type,
@@ -35,24 +36,24 @@ def in_texts(item: Value, texts: frozenset[str]) -> bool:
 
 
 def elements(container: Value, budget: list[int]) -> list[Value]:
-    """What a macro with one variable visits: the items of a list, or the keys of a map; counts against the limit."""
+    """What a macro with one variable visits: the items of a list, or the sorted keys of a map; counts as visited."""
     if type(container) is list:
         _spend(len(container), budget)
         return container
     if type(container) is dict:
         _spend(len(container), budget)
-        return [key_value(key) for key in container]
+        return [key_value(key) for key in map_keys(container)]
     raise CelError(f"a macro visits a list or map, not a {spoken_type(container)}")
 
 
 def pairs(container: Value, budget: list[int]) -> list[tuple[Value, Value]]:
-    """What a macro with two variables visits: position and item of a list, or key and value of a map."""
+    """What a macro with two variables visits: position and item of a list, or sorted key and its value."""
     if type(container) is list:
         _spend(len(container), budget)
         return list(enumerate(container))
     if type(container) is dict:
         _spend(len(container), budget)
-        return [(key_value(key), value) for key, value in container.items()]
+        return [(key_value(key), container[key]) for key in map_keys(container)]
     raise CelError(f"a macro visits a list or map, not a {spoken_type(container)}")
 
 

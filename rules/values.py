@@ -325,6 +325,24 @@ def key_value(key: Value) -> Value:
     return key.value if type(key) is BoolKey else key
 
 
+def map_keys(mapping: dict[Value, Value]) -> list[Value]:
+    """The keys as they are stored, in the order in which macros visit them: bools, numbers, texts, each ascending.
+
+    The members of a JSON object have no order, and formats and equal payloads (§3.4) may give them in any; so visiting
+    them as they come would make results depend on it.
+    """
+    try:
+        return sorted(mapping)  # type: ignore[type-var]
+    except TypeError:
+        return sorted(mapping, key=_key_order)
+
+
+def _key_order(key: Value) -> tuple[int, Value]:
+    if type(key) is BoolKey:
+        return 0, key.value
+    return (2, key) if type(key) is str else (1, key)
+
+
 def select(operand: Value, field: str) -> Value:
     """`operand.field`; a missing field is an error, and so is a field of anything but a map."""
     if type(operand) is dict:

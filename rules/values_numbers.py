@@ -159,7 +159,10 @@ def modulo(left: Value, right: Value) -> Value:
     if type(left) is Uint and type(right) is Uint:
         return _uint(_remainder(left, right))
     if (type(left) is int and type(right) is int) or _is_decimal_pair(type(left), type(right)):
-        return _int(_remainder(_int(integer(left, "%")), _int(integer(right, "%"))))
+        dividend, divisor = _int(integer(left, "%")), _int(integer(right, "%"))
+        if dividend == INT_MIN and divisor == -1:
+            raise CelError("integer overflow")  # Their quotient overflows, and CEL refuses the remainder with it.
+        return _int(_remainder(dividend, divisor))
     raise no_overload("%", left, right)
 
 

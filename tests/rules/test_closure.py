@@ -105,6 +105,8 @@ def test_choices_evaluate_one_branch(text: str, expected: Value) -> None:
         ("{'a': 1, 'b': 2}.all(k, k in ['a', 'b'])", True),
         ("{'a': 1, 'b': 2}.map(k, k + k)", ["aa", "bb"]),
         ("{true: 1}.map(k, k)", [True]),
+        ("{'b': 1, 'a': 2, 10: 3, 9u: 4, true: 5, false: 6}.map(k, string(k))", ["false", "true", "9", "10", "a", "b"]),
+        ("{'b': 1, 'a': 2}.transformList(k, v, v)", [2, 1]),
         ("[5, 6].all(i, x, x == i + 5)", True),
         ("{'a': 1}.exists(k, v, k == 'a' && v == 1)", True),
         ("[5, 6].transformList(i, x, i > 0, x * 2)", [12]),

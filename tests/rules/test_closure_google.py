@@ -1,4 +1,7 @@
-"""Closures against Google's own engine, where strict CEL and ours mean the same: everything but doubles (§5.1)."""
+"""Closures against Google's own engine, where strict CEL and ours mean the same: everything but doubles (§5.1).
+
+Google's engine visits the keys of a map in any order, so maps have one key here.
+"""
 
 from __future__ import annotations
 

@@ -129,6 +129,7 @@ def test_arithmetic(text: str, expected: Value) -> None:
         "0u - 1u",
         "-(1u)",
         "1 % 0",
+        "-9223372036854775808 % -1",
         "1.0 % 0",
         "1u / 0u",
         "1 + 1u",

@@ -1,6 +1,7 @@
 """Random CEL expressions and values, from a seeded generator: mostly nonsense, which is what finds disagreements.
 
-Without decimals the expressions stay in the part of the language where ours and strict CEL mean the same.
+Without decimals they stay in the part of the language where ours and strict CEL mean the same, and maps have at most
+one key, because other engines visit keys in any order.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def random_value(chance: random.Random, depth: int, *, decimals: bool = False) -
         return Decimal(chance.choice(_DECIMALS)) if decimals else chance.choice(_INTEGERS[:6])
     if kind == 5:
         return [random_value(chance, depth - 1, decimals=decimals) for _ in range(chance.randrange(4))]
-    names = chance.sample(_FIELDS, chance.randrange(4))
+    names = chance.sample(_FIELDS, chance.randrange(4 if decimals else 2))
     return {name: random_value(chance, depth - 1, decimals=decimals) for name in names}
 
 
@@ -75,7 +76,7 @@ def _expression(chance: random.Random, depth: int, names: tuple[str, ...], decim
 
 def _macro(chance: random.Random, depth: int, names: tuple[str, ...], decimals: bool) -> str:
     variable = f"x{len(names)}"
-    container = chance.choice(("event.a", "event.b", "[1, 2, 3]", "['a', 'b']", "{'a': 1, 'b': 2}", "[]"))
+    container = chance.choice(("event.a", "event.b", "[1, 2, 3]", "['a', 'b']", "{'a': 1}", "[]"))
     if chance.random() < 0.3:
         container = f"({_expression(chance, depth - 1, names, decimals)})"
     macro = chance.choice(("all", "exists", "exists_one", "map", "filter"))

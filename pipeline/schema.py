@@ -111,6 +111,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         value=_I64,  # low word; Status for ENROLLMENT
         value_high=_I64,
         value_scale=_I8,
+        reset_at=_I64,  # of a counter with a window: its start and length; `TIME_NONE` for everything else
+        reset_after=_I64,
         text=(_TEXT,),
     ),
     "holders": _schema(
@@ -151,9 +153,7 @@ STATE_TABLES: dict[str, pa.Schema] = {
     "balances": _schema(account=_I64, asset=_I32, amount=_I64, last_entry_seq=_I64),
     "system_balances": _schema(account=_I64, asset=_I32, amount=pa.decimal128(38, 0), last_entry_seq=_I64),
     "overdrafts": _schema(holder=_I64, asset=_I32, amount=_I64),
-    "counters": _schema(
-        entity=_I64, key=_I32, low=_I64, high=_I64, scale=_I8, reset_at=(_I64,), reset_after=(_I64,)
-    ),
+    "counters": _schema(entity=_I64, key=_I32, low=_I64, high=_I64, scale=_I8, reset_at=(_I64,), reset_after=(_I64,)),
     "tags": _schema(entity=_I64, key=_I32),
     "attributes": _schema(entity=_I64, key=_I32, kind=_I8, value=_I64, scale=_I8, text=(_TEXT,)),
     "enrollments": _schema(holder=_I64, program=_I32, status=_I8),

@@ -144,7 +144,7 @@ SEAL_TABLES: tuple[SealTable, ...] = (
                 "changes",
                 "change_seq",
                 """change_seq:8 log_seq:8 action:8 entity:8 state_type:2 key:8 operation:2 value_kind:2 value:8
-                value_high:8 value_scale:2 text:text?""",
+                value_high:8 value_scale:2 reset_at:8 reset_after:8 text:text?""",
             ),
             _part("holders", "number", "number:8 kind:2 external_id:text given_id:text? log_seq:8"),
             _part("names", "number", "number:8 state_type:2 text:text"),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from earnbook.ledger.schema import (
     ACCOUNT_BREAKAGE,
     ACCOUNT_ISSUANCE,
+    TIME_NONE,
     Bucket,
     ChangeOperation,
     EntryType,
@@ -150,7 +151,7 @@ def _latest(table: str, key: str, values: str, cell: str, state_type: StateType,
 
 
 def _counters(from_checkpoint: bool) -> str:
-    values = f"value, value_high, value_scale, {_WINDOW_START}, {_WINDOW_LENGTH}"
+    values = f"value, value_high, value_scale, nullif(reset_at, {TIME_NONE}), nullif(reset_after, {TIME_NONE})"
     cell = "low, high, scale, reset_at, reset_after"
     return _latest("counters", "entity, key", values, cell, StateType.COUNTER, from_checkpoint)
 
@@ -173,8 +174,3 @@ def _tags(from_checkpoint: bool) -> str:
         FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.TAG}
     ) AS steps(entity, key, change_seq, operation)
     GROUP BY entity, key HAVING arg_max(operation, change_seq) = {ChangeOperation.ADD}"""
-
-
-# A counter with a window carries it in `text`: `{"last_reset_at":microseconds,"reset_after":microseconds}`.
-_WINDOW_START = "CAST(text ->> '$.last_reset_at' AS BIGINT)"
-_WINDOW_LENGTH = "CAST(text ->> '$.reset_after' AS BIGINT)"

@@ -27,6 +27,7 @@ class ObjectKind(IntEnum):
     TIER = 5
     REWARD = 6
     AUTOMATION = 7
+    WEBHOOK = 8
 
 
 class ChangeType(IntEnum):
@@ -37,33 +38,6 @@ class ChangeType(IntEnum):
     ARCHIVED = 3
     SUSPENDED = 4
     ACTIVATED = 5
-
-
-class RejectReason(IntEnum):
-    """Why a row became no record; the code is the position in §3.5."""
-
-    UNPARSEABLE_ROW = 1
-    UNKNOWN_OPERATION = 2
-    UNKNOWN_FIELD = 3
-    MISSING_IDEMPOTENCY_KEY = 4
-    INVALID_IDEMPOTENCY_KEY = 5
-    MISSING_PROGRAM = 6
-    PROGRAM_NOT_FOUND = 7
-    MISSING_TIMESTAMP = 8
-    INVALID_TIMESTAMP = 9
-    TIMESTAMP_IN_FUTURE = 10
-    MISSING_PARTICIPANT = 11
-    AMBIGUOUS_PARTICIPANT = 12
-    INVALID_PARTICIPANT = 13
-    AMBIGUOUS_RECIPIENT = 14
-    INVALID_RECIPIENT = 15
-    MISSING_EVENT_DATA = 16
-    EVENT_DATA_NOT_OBJECT = 17
-    EVENT_DATA_TOO_LARGE = 18
-    INVALID_NUMBER = 19
-    MISSING_FIELD = 20
-    INVALID_FIELD = 21
-    IDEMPOTENCY_CONFLICT = 22
 
 
 class EvaluationStatus(IntEnum):
@@ -82,19 +56,6 @@ class EvaluationReason(IntEnum):
     OUTSIDE_TIME_WINDOW = 1
     BUDGET_EXCEEDED = 2
     STOPPED_BY_RULE = 3
-
-
-class LotMoveKind(IntEnum):
-    """What a lot move does (§18.3)."""
-
-    CREATE = 1
-    CONSUME = 2
-    HOLD = 3
-    RELEASE = 4
-    SPLIT = 5
-    MATURE = 6
-    EXPIRE = 7
-    RESTORE = 8
 
 
 _TYPES: dict[str, pa.DataType] = {

@@ -15,17 +15,11 @@ from importlib import resources
 import duckdb
 
 from earnbook.ledger import schema as codes
+from earnbook.pipeline.records import RejectReason
 from earnbook.pipeline.schema import STATE_TABLES
 from earnbook.pipeline.store_folds import fold_sql
 from earnbook.pipeline.store_rows import one_row
-from earnbook.pipeline.store_tables import (
-    ChangeType,
-    EvaluationReason,
-    EvaluationStatus,
-    LotMoveKind,
-    ObjectKind,
-    RejectReason,
-)
+from earnbook.pipeline.store_tables import ChangeType, EvaluationReason, EvaluationStatus, ObjectKind
 
 LOWER_NAMES = ("state_type", "change_operation", "operation_type", "object_kind", "change_type")
 """Enumerations whose names are printed in lower case."""
@@ -41,7 +35,7 @@ NAMED_CODES: dict[str, type[IntEnum]] = {
     "evaluation_status": EvaluationStatus,
     "inventory_mode": codes.InventoryMode,
     "issuance_policy": codes.IssuancePolicy,
-    "lot_move_kind": LotMoveKind,
+    "lot_move_kind": codes.LotMoveKind,
     "lot_status": codes.LotStatus,
     "object_kind": ObjectKind,
     "operation_type": codes.OperationType,

@@ -34,6 +34,22 @@ CREATE OR REPLACE MACRO store.instant_text(microseconds) AS
     || CASE WHEN microseconds % 1000000 = 0 THEN ''
         ELSE '.' || rtrim(lpad(CAST(microseconds % 1000000 AS VARCHAR), 6, '0'), '0') END || 'Z';
 
+-- Microseconds as a Go duration (§4.6): `720h`, `1h30m`, `0.5s`.
+CREATE OR REPLACE MACRO store.seconds_text(microseconds) AS
+    (microseconds // 1000000) || CASE WHEN microseconds % 1000000 = 0 THEN ''
+        ELSE '.' || rtrim(lpad(CAST(microseconds % 1000000 AS VARCHAR), 6, '0'), '0') END || 's';
+CREATE OR REPLACE MACRO store.duration_text(microseconds) AS
+    CASE WHEN microseconds >= 3600000000 THEN (microseconds // 3600000000) || 'h' ELSE '' END
+    || CASE WHEN microseconds % 3600000000 >= 60000000 THEN (microseconds % 3600000000 // 60000000) || 'm' ELSE '' END
+    || CASE WHEN microseconds % 60000000 > 0 OR microseconds = 0 THEN store.seconds_text(microseconds % 60000000)
+        ELSE '' END;
+
+-- The value of a counter's change (§13.1): a number, or an object where it has a window (-2^63: no window).
+CREATE OR REPLACE MACRO store.counter_json(number, reset_at, reset_after) AS
+    CASE WHEN reset_after = CAST(-9223372036854775808 AS BIGINT) THEN number
+        ELSE '{"last_reset_at":"' || store.instant_text(reset_at) || '","reset_after":"'
+            || store.duration_text(reset_after) || '","value":' || number || '}' END;
+
 -- An attribute's cell (Kind of the ledger's schema) as its text.
 CREATE OR REPLACE MACRO store.cell_text(kind, value, scale, text) AS CASE kind
     WHEN 2 THEN CASE WHEN value = 0 THEN 'false' ELSE 'true' END
@@ -297,7 +313,8 @@ CREATE OR REPLACE VIEW store.change_values AS
 SELECT c.*, CASE
         WHEN c.operation IN (2, 4) THEN NULL
         WHEN c.state_type = 1 THEN NULL
-        WHEN c.state_type = 2 THEN store.plain_number(store.wide_integer(c.value, c.value_high), c.value_scale)
+        WHEN c.state_type = 2 THEN store.counter_json(
+            store.plain_number(store.wide_integer(c.value, c.value_high), c.value_scale), c.reset_at, c.reset_after)
         WHEN c.state_type = 3 THEN CAST(to_json(store.cell_text(c.value_kind, c.value, c.value_scale, c.text)) AS VARCHAR)
         WHEN c.state_type IN (5, 6) THEN '"' || store.status_name(c.value) || '"'
         ELSE c.text END AS new_value

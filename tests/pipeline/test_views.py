@@ -15,10 +15,12 @@ import pytest
 from earnbook.pipeline.store import BookMode, open_book
 from earnbook.pipeline.store_rows import one_row, transaction
 from earnbook.pipeline.store_views import NAMED_CODES, code_name, install_views
+from earnbook.rules.times import format_duration
 from tests.support.book_maker import BASE, CASH, LOYALTY, ORGANIZATION, PTS, make_small_book
 
 ALICE = uuid.uuid5(ORGANIZATION, "participant:alice")
 START = datetime(2026, 1, 1)
+WINDOWED = '{"last_reset_at":"2026-01-05T04:00:00Z","reset_after":"720h","value":2.5}'
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["checkpoint", "checkpoint behind"])
@@ -180,7 +182,7 @@ def test_changes_show_the_value_before_and_after(book: duckdb.DuckDBPyConnection
         (6, "bob", "enrollment", "loyalty", "set", None, '"ACTIVE"', None, None),
         (7, "bob", "attribute", "city", "set", None, '"Köln"', "base", 4),
         (8, "alice", "tag", "vip", "remove", None, None, "base", 3),
-        (9, "alice", "counter", "visits", "set", "1.5", "2.5", "base", 2),
+        (9, "alice", "counter", "visits", "set", "1.5", WINDOWED, "base", 2),
     ]
 
 
@@ -197,7 +199,9 @@ def test_state_views_are_current(book: duckdb.DuckDBPyConnection) -> None:
         ("alice", "ACTIVE"),
         ("bob", "ACTIVE"),
     ]
-    assert rows(book, "SELECT entity, key, value, last_reset_at FROM counters") == [("alice", "visits", "2.5", None)]
+    assert rows(book, "SELECT entity, key, value, last_reset_at, reset_after FROM counters") == [
+        ("alice", "visits", "2.5", START + timedelta(hours=100), timedelta(hours=720))
+    ]
     assert rows(book, "SELECT entity, key, value FROM attributes") == [("bob", "city", "Köln")]
     assert rows(book, "SELECT * FROM tags") == []
     assert rows(book, "SELECT external_id, program, status FROM enrollments ORDER BY 1") == [
@@ -297,6 +301,14 @@ def test_two_words_are_one_integer(book: duckdb.DuckDBPyConnection, value: int) 
 )
 def test_attribute_cells_read_as_text(book: duckdb.DuckDBPyConnection, cell: str, text: str) -> None:
     assert rows(book, f"SELECT store.cell_text({cell})") == [(text,)]
+
+
+@pytest.mark.parametrize(
+    "microseconds", [0, 1, 500_000, 59_999_999, 60_000_000, 5_400_000_000, 720 * 3_600_000_000 + 10]
+)
+def test_durations_read_as_definitions_write_them(book: duckdb.DuckDBPyConnection, microseconds: int) -> None:
+    found = rows(book, f"SELECT store.duration_text(CAST({microseconds} AS BIGINT))")
+    assert found == [(format_duration(microseconds),)]
 
 
 def test_every_code_has_its_name(book: duckdb.DuckDBPyConnection) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from earnbook.ledger.pool import hash_texts
+from earnbook.ledger.schema import TIME_NONE
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, StepListener, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
 from earnbook.pipeline.load import StoredRuleset, load_registers, load_registry
@@ -195,7 +196,11 @@ class BookMaker:
         self.change_seq += 1
         row = {"change_seq": self.change_seq, "log_seq": self.log_seq, "action": 0, "entity": entity}
         row |= {"state_type": state_type, "key": key, "operation": operation, "value_kind": 0, "value": 0}
-        self.rows["changes"].append(row | {"value_high": 0, "value_scale": 0, "text": None} | cell)
+        self.rows["changes"].append(
+            row
+            | {"value_high": 0, "value_scale": 0, "reset_at": TIME_NONE, "reset_after": TIME_NONE, "text": None}
+            | cell
+        )
         name = {1: "tags", 2: "counters", 3: "attributes", 6: "enrollments"}.get(state_type)
         if name is not None and operation in (2, 4):
             self.cells[name].pop((entity, key))
@@ -261,7 +266,7 @@ class BookMaker:
             rows["open_lots"] += [lot.row | {"remaining": lot.remaining, "status": lot.status}] if lot.remaining else []
         for (entity, key), cell in self.cells["counters"].items():
             row = {"entity": entity, "key": key, "low": cell["value"], "high": 0, "scale": cell.get("value_scale", 0)}
-            rows["counters"].append(row | {"reset_at": None, "reset_after": None})
+            rows["counters"].append(row | {name: cell.get(name) for name in ("reset_at", "reset_after")})
         for entity, key in self.cells["tags"]:
             rows["tags"].append({"entity": entity, "key": key})
         for (entity, key), cell in self.cells["attributes"].items():
@@ -382,7 +387,8 @@ def make_small_book(path: Path, *, checkpoint: bool = True) -> BookMaker:
     maker.event("e-6", "alice", T0 + 100 * HOUR)
     maker.debit("alice", 100)
     maker.change("alice", 1, 2, 4, action=4)
-    maker.change("alice", 2, 1, 1, action=3, value_kind=3, value=250, value_scale=2)
+    window = {"reset_at": T0 + 100 * HOUR, "reset_after": 720 * HOUR}
+    maker.change("alice", 2, 1, 1, action=3, value_kind=3, value=250, value_scale=2, **window)
     maker.expire(1, T0 + 240 * HOUR)
     maker.commit(checkpoint=checkpoint)
     return maker

@@ -7,6 +7,8 @@ indexes for assets, columns of the cells for keys and text codes for texts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -128,7 +130,7 @@ def load_attributes(
         state.table(table)[rows, columns] = np.asarray(given)
 
 
-def load_lots(state: State, lots: dict[str, Numbers]) -> None:
+def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
     """Open lots, in any order.
 
     Args:

@@ -1,0 +1,255 @@
+"""Deciding batches: where rules and ledger meet. Tables in, tables out; no clock, no files, no book.
+
+An `Engine` is the state of one run: the books of every holder its records name, the compiled rules, the text pool. For
+each batch of conformed records it makes the columns, lets the kernel decide (due work, propose, apply), evaluates with
+the closures what the kernel leaves out, and returns the rows of `pipeline.schema.BATCH_TABLES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Context, Decimal
+
+import numpy as np
+import pyarrow as pa
+
+from earnbook.ledger import layout as at
+from earnbook.ledger.amounts import join_words
+from earnbook.ledger.kernel import DONE, Rules, decide, propose_list
+from earnbook.ledger.pool import StringPool
+from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
+from earnbook.ledger.schema import BAIL, FX_COLUMNS, TIME_NONE, Columns, Int64s, Kind, RecordKind, StateType, Status
+from earnbook.ledger.state import Registers, State, text_of
+from earnbook.ledger.state_load import checkpoint
+from earnbook.pipeline.columns import TextTables, batch_columns, event_of
+from earnbook.pipeline.errors import IntegrityError
+from earnbook.pipeline.evaluations import Patterns
+from earnbook.pipeline.operations import operation_columns
+from earnbook.pipeline.people import People
+from earnbook.pipeline.rows import (
+    change_rows,
+    event_rows,
+    holder_rows,
+    lot_rows,
+    operation_rows,
+    system_rows,
+    table_of,
+    window_rows,
+)
+from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
+from earnbook.pipeline.terms import RunTerms
+from earnbook.rules.compile import CompiledRuleset
+from earnbook.rules.definitions_ids import object_id
+from earnbook.rules.values import Value
+
+_TEXT = int(Kind.TEXT)
+_KEYED = {"counters": StateType.COUNTER, "tags": StateType.TAG, "attributes": StateType.ATTRIBUTE}
+_EXACT = Context(prec=64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """What a batch decided: rows of `BATCH_TABLES` (without rejects), and what the header needs to know."""
+
+    tables: Mapping[str, pa.Table]
+    events: int
+    operations: int
+    completed: int
+    failed: Mapping[int, int]
+    """Failed records by outcome code."""
+    late: int
+    bailed: int
+    book_clock: int
+
+
+class Engine:
+    """The books, rules and texts of one run; see the module."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: str,
+        run: RunTerms,
+        ruleset: CompiledRuleset,
+        registers: Registers,
+        patterns: Patterns,
+        pool: StringPool,
+        records: int,
+    ) -> None:
+        """Empty books that continue at `registers`; `records` is how many a batch has at most."""
+        self.organization_id = organization_id
+        self.run = run
+        self.pool = pool
+        self.people = People(organization_id)
+        self.state = State(run.terms, registers, holders=min(records, 1 << 20), rows=min(2 * records, 1 << 21))
+        self._ruleset = ruleset
+        self._tables = TextTables(ruleset.tables, pool)
+        self._proposes = propose_list([program.propose for program in run.programs])
+        self._patterns = patterns
+
+    def execute(self, records: pa.Table, *, batch: int, base: Int64s, until: int, sources: Int64s) -> Decided:
+        """Decide the records of one batch, whose holders are loaded.
+
+        Args:
+            records: in log order, without repeats (`records.records_schema`).
+            batch: its number, for snapshots.
+            base: c(r) of each record.
+            until: due work up to here is done at the end; TIME_NONE for the book clock.
+            sources: the book's number of each source of the run.
+        """
+        given = records.column("given").to_numpy()
+        persons = {
+            name: self.people.number(records.column(name).combine_chunks(), given, recipient=name == "recipient")
+            for name in ("participant", "recipient")
+        }
+        columns = batch_columns(records, self._ruleset, self.pool)
+        self.state.begin_batch(
+            work_of(
+                program=np.maximum(records.column("program").to_numpy(), 0),
+                base=base,
+                person=persons["participant"],
+                recipient=persons["recipient"],
+                kind=records.column("record_kind").to_numpy(),
+                **operation_columns(records, self.run),
+            )
+        )
+        bailed = self._decide(records, columns, persons["participant"], until)
+        return self._results(records, batch, sources, bailed)
+
+    def checkpoint(self) -> dict[str, pa.Table]:
+        """The present state of all holders and programs of the run, as rows of `STATE_TABLES`."""
+        tables = checkpoint(self.state)
+        for name, state_type in _KEYED.items():
+            tables[name]["key"] = self.run.keys[state_type].numbers[tables[name]["key"]].astype(np.int32)
+        attributes = tables["attributes"]
+        texts = np.where(attributes["kind"] == _TEXT, attributes["value"], -1)
+        plain = [name for name in tables if name not in ("counters", "attributes", "open_lots")]
+        rows = {name: table_of(name, tables[name], STATE_TABLES[name]) for name in plain}
+        rows["counters"] = window_rows(tables["counters"])
+        rows["attributes"] = table_of(
+            "attributes",
+            {**attributes, "value": np.where(texts < 0, attributes["value"], 0), "text": self.pool.texts(texts)},
+            STATE_TABLES["attributes"],
+        )
+        rows["open_lots"] = lot_rows(tables["open_lots"], self.pool, STATE_TABLES["open_lots"])
+        systems = system_balances(self.state, since_entry=0)
+        rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
+        return rows
+
+    def entities(self) -> pa.Array:
+        """The numbers of everything the checkpoint speaks of: holders, and programs negated."""
+        return pa.array(self.state.numbers, pa.int64())
+
+    # --- deciding ---------------------------------------------------------------------------------------------------
+
+    def _decide(self, records: pa.Table, columns: Columns, persons: Int64s, until: int) -> int:
+        """Runs the kernel to the end of the batch; returns how many events the closures had to propose."""
+        bailed = 0
+        rules = Rules(proposes=self._proposes, literals=self.run.literals, tables=self._tables.current())
+        while (code := decide(self.state, columns, rules, until=until, pool=self.pool)) != DONE:
+            if code != BAIL:
+                raise IntegrityError(
+                    "a maturing lot does not fit into its holder's balance",
+                    "The balance would exceed 2^63 minor units; take value out before the lot matures.",
+                )
+            self._propose_row(records, columns, persons)
+            bailed += 1
+            rules = rules._replace(tables=self._tables.current())
+        return bailed
+
+    def _propose_row(self, records: pa.Table, columns: Columns, persons: Int64s) -> None:
+        """The closures propose for the record at the cursor."""
+        state, row = self.state, self.state.cursor
+        slot = records.column("program")[row].as_py()
+        program = self.run.programs[slot]
+        proposal = program.propose_row(
+            event_of(records.column("event_data")[row].as_py()),
+            self._participant(int(persons[row]), state.slot, int(columns.now[row])),
+            self._program(slot, int(columns.now[row])),
+            int(columns.now[row]),
+            state.clock,
+        )
+        effects = np.zeros((len(program.actions) + 1, FX_COLUMNS), np.int64)
+        words = np.zeros(len(state.words), np.uint64)
+        count = proposal.write(effects, words, program_slot=slot, code_of=self.pool.intern_text)
+        state.give(effects[:count], words)
+
+    def _participant(self, person: int, slot: int, now: int) -> dict[str, Value]:
+        """The variable `participant` (§11.1)."""
+        origin = self.people.origins()[person]
+        known = person if origin < 0 else int(origin)
+        external_id = self.people.texts(np.array([known]))[0].as_py()
+        identity: dict[str, Value] = {
+            "id": object_id(self.organization_id, "participant", external_id),
+            "external_id": external_id,
+            "status": Status(int(self.state.cells.status[slot])).name,
+            "tiers": {},
+        }
+        return identity | self._state_of(slot, now)
+
+    def _program(self, slot: int, now: int) -> dict[str, Value]:
+        """The variable `program` (§11.1)."""
+        definition = self.run.definitions[slot]
+        identity: dict[str, Value] = {"id": definition.id, "key": definition.key, "status": definition.status}
+        return identity | self._state_of(slot, now)
+
+    def _state_of(self, slot: int, now: int) -> dict[str, Value]:
+        """Tags, counters and attributes of an entity, as CEL sees them."""
+        cells, keys = self.state.cells, self.run.keys
+        tags = [
+            text
+            for bit, text in enumerate(keys[StateType.TAG].texts)
+            if int(cells.tags[slot, bit >> 6]) >> (bit & 63) & 1
+        ]
+        counters: dict[str, Value] = {}
+        for column, text in enumerate(keys[StateType.COUNTER].texts):
+            scale = int(cells.counter_scale[slot, column])
+            if scale < 0:
+                continue
+            mantissa = join_words(int(cells.counter_low[slot, column]), int(cells.counter_high[slot, column]))
+            opened, length = cells.counter_reset_at[slot, column], cells.counter_reset_after[slot, column]
+            elapsed = length != TIME_NONE and now - int(opened) >= int(length)
+            counters[text] = Decimal(0) if elapsed else Decimal(mantissa).scaleb(-scale, _EXACT)
+        attributes: dict[str, Value] = {}
+        for column, text in enumerate(keys[StateType.ATTRIBUTE].texts):
+            kind = int(cells.attribute_kind[slot, column])
+            if kind:
+                value, scale = int(cells.attribute_value[slot, column]), int(cells.attribute_scale[slot, column])
+                attributes[text] = text_of(kind, value, scale, self.pool)
+        return {"tags": sorted(tags), "counters": counters, "attributes": attributes}
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: int) -> Decided:
+        state = self.state
+        decided, found = batch_tables(state), outcomes(state)
+        is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)
+        found["pattern"] = self._patterns.numbers(state)[found["pattern"] + 1]
+        snapshots = touched_balances(state)
+        systems = system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))
+        tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries")}
+        tables |= {
+            "lots": lot_rows(decided["lots"], self.pool, BATCH_TABLES["lots"]),
+            "lot_moves": table_of("lot_moves", {**decided["lot_moves"], "hold_reference": None}),
+            "changes": change_rows(decided["changes"], self.pool),
+            "holders": holder_rows(decided["holders"], self.people),
+            "events": event_rows(records, found, is_event, sources),
+            "operations": operation_rows(records, found, is_event, sources),
+            "balance_snapshots": table_of("balance_snapshots", {"batch": batch, **snapshots}),
+            "system_snapshots": system_rows(systems, BATCH_TABLES["system_snapshots"], batch=batch),
+            "evaluation_patterns": self._patterns.take_rows(),
+        }
+        codes, counts = np.unique(found["outcome"], return_counts=True)
+        by_code = {int(code): int(count) for code, count in zip(codes, counts, strict=True)}
+        failed = {code: count for code, count in by_code.items() if code > 1}
+        return Decided(
+            tables=tables,
+            events=int(is_event.sum()),
+            operations=int((~is_event).sum()),
+            completed=records.num_rows - sum(failed.values()),
+            failed=failed,
+            late=int(found["late"].sum()),
+            bailed=bailed,
+            book_clock=state.clock,
+        )

@@ -1,0 +1,504 @@
+"""One run over one book: stage, check, then per batch prefetch, decide and commit (§4.1).
+
+One batch is decided while the one before it is written, by a thread that owns nothing else. A crash at any point leaves
+whole batches; the same command does the rest, because every record carries its idempotency key.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import uuid4
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from earnbook.ledger.pool import StringPool
+from earnbook.ledger.schema import TIME_NONE, Int64s
+from earnbook.ledger.state import Registers as StateRegisters
+from earnbook.pipeline.clock import Clock, format_time, old_event_warning, refuse_late, wall_clock_us
+from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
+from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
+from earnbook.pipeline.config import ClockMode, InputReport, Progress, RunReport, RunRequest
+from earnbook.pipeline.errors import Refused
+from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
+from earnbook.pipeline.execute import Decided, Engine
+from earnbook.pipeline.load import find_due_holders, load_patterns, load_registers, load_registry, stored_rejects
+from earnbook.pipeline.order import Deduplicated, SeenKeys, drop_duplicates
+from earnbook.pipeline.originals import find_originals
+from earnbook.pipeline.prefetch import prefetch_due, prefetch_records, prefetch_start
+from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
+from earnbook.pipeline.registry import SourceEntry
+from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects
+from earnbook.pipeline.schema import BATCH_TABLES
+from earnbook.pipeline.source_mapping import SourceMapping
+from earnbook.pipeline.stage import Staged, StagedSource, StageRequest, stage_inputs
+from earnbook.pipeline.store import Book
+from earnbook.pipeline.store_checkpoint import Checkpoint
+from earnbook.pipeline.store_tables import ObjectKind
+from earnbook.pipeline.tally import Tally, balances_by_class, count_rejects
+from earnbook.pipeline.terms import run_terms
+from earnbook.rules.compile import compile_ruleset
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Records of one batch without repeats, and what was dropped on the way to them."""
+
+    records: pa.Table
+    duplicates: int = 0
+    rejects: tuple[Reject, ...] = ()
+
+
+class Job:
+    """One run; see the module. Use `stage`, `check`, `decide` (or `advance`), `report`, once each and in this order."""
+
+    def __init__(
+        self,
+        book: Book,
+        connection: duckdb.DuckDBPyConnection,
+        request: RunRequest,
+        clock: Clock,
+        load: RulesetLoad,
+        *,
+        wall_us: int,
+    ) -> None:
+        started = time.perf_counter()
+        self.tally = Tally()
+        self._book, self._connection, self._request, self._clock = book, connection, request, clock
+        self._load = load
+        self._wall_us = wall_us
+        self._run_id = str(uuid4())
+        self._start = load_registers(connection)
+        self._opening = balances_by_class(connection)
+        self._registry = load_registry(connection)
+        number_objects(self._registry, load)
+        self._ruleset = compile_ruleset(load.definitions, kernel=request.kernel)
+        self._pool = StringPool()
+        self._terms = run_terms(load, self._ruleset, self._registry, self._pool)
+        self._batch = self._start.batch
+        self._book_clock = self._start.book_clock or 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._pending: Future[CommittedBatch] | None = None
+        self._engine: Engine | None = None
+        self._sources: Int64s = np.zeros(0, np.int64)
+        self._warnings: list[str] = [issue.message for issue in load.definitions.warnings]
+        self._notes: list[str] = []
+        self._is_loaded = False
+        self._hashes: tuple[str, ...] = ()
+        self._known_rejects: frozenset[tuple[str, int, int]] = frozenset()
+        self.tally.seconds("rules", started)
+
+    # --- before anything is decided ---------------------------------------------------------------------------------
+
+    def stage(self) -> Staged:
+        """Read and conform every input."""
+        started = time.perf_counter()
+        request, definitions = self._request, self._load.definitions
+        programs = tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.PROGRAM))
+        source = None
+        if request.source is not None:
+            source = definitions.sources.get(request.source)
+            if source is None:
+                known = ", ".join(definitions.sources) or "none"
+                raise Refused(f"the definitions have no source {request.source!r}", f"Sources that they have: {known}.")
+        default = request.program or (source.program if source is not None else None)
+        staged = stage_inputs(
+            StageRequest(
+                inputs=request.inputs,
+                programs=programs,
+                assets=tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.ASSET)),
+                default_program=None if default is None else _find_program(programs, default),
+                format=request.format,
+                mapping=None
+                if source is None
+                else SourceMapping(
+                    name=request.source or "", select=source.select, format=source.format, timezone=source.timezone
+                ),
+                paths=tuple(column.path for column in self._ruleset.event_columns),
+                pool=self._pool,
+                horizon_us=self._clock.horizon_us,
+                assume_utc=request.assume_utc,
+                progress=request.progress,
+            )
+        )
+        self.tally.seconds("read", started)
+        return staged
+
+    def check(self, staged: Staged) -> None:
+        """Refuse what must be refused before the first commit; collect warnings."""
+        limit = self._request.max_rejects
+        if limit is not None and len(staged.rejects) > limit:
+            reasons = count_rejects(reject.reason.name for reject in staged.rejects)
+            shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+            raise Refused(
+                f"{len(staged.rejects):,} rows are rejected, more than --max-rejects {limit:,} ({shown})",
+                "Nothing was committed. Correct the input, or allow more.",
+            )
+        for source in staged.sources:
+            self._warnings.extend(source.warnings)
+        warning = old_event_warning(staged.timestamps, self._clock)
+        if warning is not None:
+            self._warnings.append(warning)
+        if self._clock.mode is ClockMode.EVENT and self._start.book_clock is not None:
+            self._refuse_late(staged)
+
+    def _refuse_late(self, staged: Staged) -> None:
+        """Only records that are new count; they are looked for only where the old ones could be too many."""
+        try:
+            refuse_late(
+                staged.timestamps, self._clock, book_clock_us=self._book_clock, allow_late=self._request.allow_late
+            )
+        except Refused:
+            seen = SeenKeys(staged.repeated_hashes)
+            new = [
+                self._deduplicate(table, seen, 0).records.column("timestamp").to_numpy()
+                for table in staged.batches(self._request.batch_records, self._request.order)
+            ]
+            timestamps = np.concatenate([np.zeros(0, np.int64), *new])
+            refuse_late(timestamps, self._clock, book_clock_us=self._book_clock, allow_late=False)
+
+    # --- deciding and committing ------------------------------------------------------------------------------------
+
+    def decide(self, staged: Staged) -> None:
+        """All batches, in log order; the last one writes the checkpoint."""
+        with self._writer:
+            total, done = staged.rows_accepted, 0
+            self._engine = self._make_engine(min(self._request.batch_records, total))
+            self._note_sources(staged)
+            seen = SeenKeys(staged.repeated_hashes)
+            waiting = _Batch(records=_no_records(len(self._ruleset.event_columns)), rejects=staged.rejects)
+            tables = staged.batches(self._request.batch_records, self._request.order)
+            for table, is_last in _with_last(tables):
+                waiting = self._next_batch(table, seen, waiting)
+                done += table.num_rows
+                if waiting.records.num_rows and not is_last:
+                    self._decide_batch(waiting, is_last=False)
+                    waiting = _Batch(records=waiting.records.slice(0, 0))
+                elif is_last:
+                    break
+                self._request.progress(Progress(stage="decide", done=done, total=total))
+            if self._is_worth_a_batch(waiting):
+                self._decide_batch(waiting, is_last=True)
+            self._count_dropped_only(waiting)
+            self._request.progress(Progress(stage="decide", done=total, total=total))
+            self._finish()
+
+    def advance(self) -> None:
+        """Due work up to the clock's reading, in one batch without records."""
+        with self._writer:
+            self._engine = self._make_engine(0)
+            self._decide_batch(_Batch(records=_no_records(len(self._ruleset.event_columns))), is_last=True)
+            self._finish()
+
+    def _make_engine(self, records: int) -> Engine:
+        start = self._start
+        engine = Engine(
+            organization_id=self._load.definitions.organization.id,
+            run=self._terms,
+            ruleset=self._ruleset,
+            registers=StateRegisters(
+                clock=self._book_clock,
+                log_seq=start.log_seq,
+                entry_seq=start.entry_seq,
+                lot_seq=start.lot_seq,
+                change_seq=start.change_seq,
+                holder=start.holder,
+                latest=int(TIME_NONE) if start.timestamp_max is None else start.timestamp_max,
+            ),
+            patterns=Patterns(
+                self._pattern_programs(), load_patterns(self._connection), full=self._request.evaluations_full
+            ),
+            pool=self._pool,
+            records=records,
+        )
+        prefetch_start(self._connection, engine)
+        return engine
+
+    def _pattern_programs(self) -> tuple[PatternProgram, ...]:
+        programs = []
+        for number, (program, actions) in enumerate(zip(self._terms.programs, self._terms.actions, strict=True), 1):
+            rules = tuple(
+                PatternRule(
+                    self._registry.find_object(ObjectKind.RULE, rule.definition.id) or 0,
+                    self._load.versions[rule.definition.id],
+                    rule.definition.order,
+                    rule.definition.stop_after_match,
+                )
+                for rule in program.rules
+            )
+            positions = {book: action.rule for book, action in zip(actions, program.actions, strict=True)}
+            programs.append(PatternProgram(number=number, rules=rules, rule_of_action=positions))
+        return tuple(programs)
+
+    def _next_batch(self, table: pa.Table, seen: SeenKeys, waiting: _Batch) -> _Batch:
+        """The new records of a table; what was dropped is added to what tables without any left waiting."""
+        started = time.perf_counter()
+        found = self._deduplicate(table, seen, self._log_seq() + 1)
+        duplicates = found.duplicates
+        conflicts = found.conflicts
+        if self._request.ignore_conflicts:
+            duplicates, conflicts = duplicates + len(conflicts), ()
+        self.tally.seconds("duplicates", started)
+        return _Batch(
+            records=found.records,
+            duplicates=waiting.duplicates + duplicates,
+            rejects=(*waiting.rejects, *conflicts),
+        )
+
+    def _deduplicate(self, table: pa.Table, seen: SeenKeys, first_log_seq: int) -> Deduplicated:
+        originals = find_originals(self._connection, table) if self._start.log_seq else None
+        return drop_duplicates(table, seen, first_log_seq=first_log_seq, originals=originals)
+
+    def _log_seq(self) -> int:
+        return self._engine.state.registers.log_seq if self._engine is not None else self._start.log_seq
+
+    def _note_sources(self, staged: Staged) -> None:
+        """Number the sources, and find which of their rejects the book has from an earlier run (§3.5)."""
+        numbers = []
+        for source in staged.sources:
+            numbers.append(
+                self._registry.add_source(
+                    SourceEntry(
+                        name=source.name,
+                        sha256=source.sha256,
+                        format=self._request.format or "",
+                        rows=source.rows_read,
+                        mapping_sha256=source.mapping_sha256,
+                        mapped_from=source.input_rows,
+                    )
+                )
+            )
+        self._sources = np.array(numbers, np.int64)
+        self._hashes = tuple(source.sha256 for source in staged.sources)
+        if self._start.batch:
+            rows = stored_rejects(self._connection, list(self._hashes)).to_pylist()
+            self._known_rejects = frozenset((row["sha256"], row["source_row"], row["reason"]) for row in rows)
+
+    def _is_known(self, reject: Reject) -> bool:
+        return (self._hashes[reject.source], reject.source_row, int(reject.reason)) in self._known_rejects
+
+    def _is_worth_a_batch(self, batch: _Batch) -> bool:
+        """Whether anything would be written: repeats alone are not, unless this run writes something anyway."""
+        if batch.records.num_rows or not all(self._is_known(reject) for reject in batch.rejects):
+            return True
+        if self.tally.batches:
+            return bool(batch.duplicates or batch.rejects)
+        if self._clock.mode is ClockMode.EVENT:
+            return False
+        until = self._clock.end_of_batch(self._book_clock)
+        return self._load.changed or bool(len(find_due_holders(self._connection, until)))
+
+    def _count_dropped_only(self, batch: _Batch) -> None:
+        """Where nothing was written, the repeats are still counted for the report."""
+        if not self.tally.batches:
+            self._tally_dropped(batch)
+            rows = batch.duplicates + len(batch.rejects)
+            self._notes.append(f"nothing new in {rows:,} rows: the book is unchanged")
+
+    def _tally_dropped(self, batch: _Batch) -> None:
+        self.tally.counts["duplicates"] += batch.duplicates
+        self.tally.rejected.update(reject.reason.name for reject in batch.rejects)
+        self.tally.counts["conflicts"] += sum(
+            reject.reason is RejectReason.IDEMPOTENCY_CONFLICT for reject in batch.rejects
+        )
+        self.tally.counts["rejects_known"] += sum(self._is_known(reject) for reject in batch.rejects)
+
+    def _decide_batch(self, batch: _Batch, *, is_last: bool) -> None:
+        """Prefetch, decide, and hand the rows to the writer."""
+        engine, records = self._engine, batch.records
+        assert engine is not None
+        started = time.perf_counter()
+        base = self._clock.base_times(records.column("timestamp").to_numpy())
+        is_event_clock = self._clock.mode is ClockMode.EVENT
+        until = int(TIME_NONE) if is_event_clock else self._clock.end_of_batch(self._book_clock)
+        reach = max(self._book_clock, until, int(base.max()) if len(base) else 0)
+        prefetch_records(self._connection, engine, records)
+        if self._start.lot_seq:
+            prefetch_due(self._connection, engine, reach)
+        started = self.tally.seconds("prefetch", started)
+        first_at = max(self._book_clock, int(base[0])) if len(base) else reach
+        number = self._batch + 1
+        decided = engine.execute(records, batch=number, base=base, until=until, sources=self._sources)
+        self._batch, self._book_clock = number, decided.book_clock
+        self.tally.add(decided)
+        self._tally_dropped(batch)
+        self.tally.batches.append(number)
+        started = self.tally.seconds("decide", started)
+        self._commit(self._commit_request(batch, decided, first_at=first_at, is_last=is_last))
+        self.tally.seconds("wait for commit", started)
+
+    def _commit_request(self, batch: _Batch, decided: Decided, *, first_at: int, is_last: bool) -> CommitRequest:
+        engine, load = self._engine, self._load
+        assert engine is not None
+        # Without records under the event clock there is no time at which to load (§6.3).
+        loads_now = load.changed and not self._is_loaded
+        loads_now = loads_now and (batch.records.num_rows > 0 or self._clock.mode is not ClockMode.EVENT)
+        self._is_loaded = self._is_loaded or loads_now
+        in_force = self._is_loaded or not load.changed
+        sources = self._sources.tolist() if len(self.tally.batches) == 1 else _sources_of(batch, self._sources)
+        return CommitRequest(
+            header=BatchHeader(
+                batch=self._batch,
+                organization=load.definitions.organization.id,
+                clock_mode=str(self._clock.mode),
+                book_clock=decided.book_clock,
+                ruleset_version=load.version if in_force else self._start.ruleset_version,
+                ruleset_sha256=load.definitions.hash if in_force else self._start.ruleset_sha256,
+                counts=BatchCounts(
+                    rows_read=batch.records.num_rows + batch.duplicates + len(batch.rejects),
+                    events=decided.events,
+                    operations=decided.operations,
+                    duplicates=batch.duplicates,
+                    rejected=len(batch.rejects),
+                    completed=decided.completed,
+                    failed=sum(decided.failed.values()),
+                    late=decided.late,
+                ),
+                record_order=str(self._request.order),
+                evaluations="full" if self._request.evaluations_full else "matched",
+                clock_reading=self._clock.reading_us if self._clock.mode is ClockMode.NOW else None,
+                clock_fixed=self._clock.reading_us if self._clock.mode is ClockMode.FIXED else None,
+                horizon=self._clock.horizon_us,
+                committed_at=wall_clock_us() if self._request.wall_clock_us is None else self._request.wall_clock_us,
+                host=socket.gethostname(),
+                run_id=self._run_id,
+            ),
+            tables={**decided.tables, "rejects": self._reject_rows(batch)},
+            registry=self._registry.take_rows(self._batch, sources=sources),
+            definitions=definition_rows(self._registry, load, batch=self._batch, changed_at=first_at)
+            if loads_now
+            else None,
+            ruleset=load.stored if loads_now else None,
+            checkpoint=Checkpoint(entities=engine.entities(), tables=engine.checkpoint()) if is_last else None,
+        )
+
+    def _reject_rows(self, batch: _Batch) -> pa.Table:
+        new = [reject for reject in batch.rejects if not self._is_known(reject)]
+        rows = [
+            {
+                "batch": self._batch,
+                "n": position,
+                "source": int(self._sources[reject.source]),
+                "source_row": reject.source_row,
+                "reason": int(reject.reason),
+                "field": reject.field or None,
+                "message": reject.message,
+                "original_log_seq": reject.original_log_seq,
+                "raw": reject.raw,
+            }
+            for position, reject in enumerate(new, start=1)
+        ]
+        return pa.Table.from_pylist(rows, BATCH_TABLES["rejects"])
+
+    def _commit(self, request: CommitRequest) -> None:
+        """Hand a batch to the writer, once it is done with the one before."""
+        if self._request.dry_run:
+            return
+        if self._pending is not None:
+            self._pending.result()
+        self._pending = self._writer.submit(commit_batch, self._book, request)
+
+    def _finish(self) -> None:
+        started = time.perf_counter()
+        if self._pending is not None:
+            self._pending.result()
+        self.tally.seconds("wait for commit", started)
+
+    # --- the report -------------------------------------------------------------------------------------------------
+
+    def report(self, staged: Staged | None, *, seconds: float) -> RunReport:
+        """What was done."""
+        tally, counts = self.tally, self.tally.counts
+        is_written = bool(tally.batches) and not self._request.dry_run
+        closing = balances_by_class(self._connection) if is_written else None
+        return RunReport(
+            book=self._request.book,
+            inputs=() if staged is None else tuple(_input_report(source) for source in staged.sources),
+            batches=() if self._request.dry_run else tuple(tally.batches),
+            rows_read=0 if staged is None else sum(source.rows_read for source in staged.sources),
+            events=counts["events"],
+            operations=counts["operations"],
+            duplicates=counts["duplicates"],
+            conflicts=counts["conflicts"],
+            rejected=dict(tally.rejected.most_common()),
+            rejects_known=counts["rejects_known"],
+            completed=counts["completed"],
+            failed=dict(tally.failed.most_common()),
+            late=counts["late"],
+            generated=0,
+            participants_created=counts["holders"],
+            entries=counts["entries"],
+            movements=tally.movement_totals(self._registry),
+            balances=tally.balance_totals(self._registry, self._opening, closing),
+            lots_created=counts["lots"],
+            changes=counts["changes"],
+            bailed=counts["bailed"],
+            ruleset_version=self._load.version,
+            ruleset_changed=self._is_loaded,
+            clock=str(self._clock.mode)
+            if self._clock.mode is not ClockMode.FIXED
+            else format_time(self._clock.reading_us),
+            clock_before_us=self._start.book_clock or 0,
+            clock_after_us=self._book_clock,
+            seconds=seconds,
+            stage_seconds=dict(tally.stage_seconds),
+            peak_memory_bytes=_peak_memory_bytes(),
+            warnings=tuple(self._warnings),
+            notes=tuple(self._notes),
+            dry_run=self._request.dry_run,
+        )
+
+
+def _find_program(programs: tuple[Reference, ...], name: str) -> int:
+    for index, program in enumerate(programs):
+        if name in (program.key, program.id):
+            return index
+    known = ", ".join(program.key for program in programs)
+    raise Refused(f"there is no program {name!r}", f"Programs of the definitions: {known}.")
+
+
+def _input_report(source: StagedSource) -> InputReport:
+    return InputReport(
+        name=source.name,
+        sha256=source.sha256,
+        rows=source.rows_read,
+        rejected=sum(source.rejected.values()),
+        mapped_from=source.input_rows,
+        mapping_sha256=source.mapping_sha256,
+    )
+
+
+def _sources_of(batch: _Batch, sources: Int64s) -> list[int]:
+    found: list[int] = np.unique(sources[batch.records.column("source").to_numpy()]).tolist()
+    return found
+
+
+def _no_records(path_count: int) -> pa.Table:
+    return records_schema(path_count).empty_table()
+
+
+def _with_last(items: Iterator[Item]) -> Iterator[tuple[Item, bool]]:
+    """Each item with whether it is the last one."""
+    previous: list[Item] = []
+    for item in items:
+        if previous:
+            yield previous.pop(), False
+        previous.append(item)
+    for item in previous:
+        yield item, True
+
+
+def _peak_memory_bytes() -> int:
+    """The largest resident size of this process so far; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,177 @@
+"""Prefetch: the state of everybody whom a batch can touch, read from the book before anything is decided.
+
+Who is needed follows from the records (participants and recipients) and from time (holders with a lot that falls due).
+What was read once in a run stays: from then on the engine's state is the truth.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from earnbook.ledger.schema import TIME_NONE, Int64s, Kind, StateType
+from earnbook.ledger.state_load import (
+    add_holders,
+    add_persons,
+    load_attributes,
+    load_balances,
+    load_counters,
+    load_enrollments,
+    load_lots,
+    load_overdrafts,
+    load_system_balances,
+    load_tags,
+    set_origins,
+)
+from earnbook.pipeline.execute import Engine
+from earnbook.pipeline.load import find_due_holders, find_holders, load_state
+
+_TEXT = int(Kind.TEXT)
+
+
+def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> None:
+    """Load the programs' state and the system accounts; once a run."""
+    state = load_state(connection, pa.array([], pa.int64()))
+    _load(engine, state)
+    rows = state["system_balances"].select(["account", "asset", "amount", "last_entry_seq"]).to_pylist()
+    load_system_balances(
+        engine.state,
+        [(row["account"], row["asset"] - 1, int(row["amount"]), row["last_entry_seq"]) for row in rows],
+    )
+
+
+def prefetch_records(connection: duckdb.DuckDBPyConnection, engine: Engine, records: pa.Table) -> None:
+    """Load the holders that the records name, those not yet in the engine."""
+    first = engine.state.persons
+    given = records.column("given").to_numpy()
+    for name in ("participant", "recipient"):
+        engine.people.number(records.column(name).combine_chunks(), given, recipient=name == "recipient")
+    slots = np.full(len(engine.people) - first, -1, np.int64)
+    if engine.state.registers.holder:
+        slots = _known_slots(connection, engine, first, slots)
+    # An id may have made its external id a person as well.
+    slots = np.concatenate([slots, np.full(len(engine.people) - first - len(slots), -1, np.int64)])
+    add_persons(engine.state, slots)
+    set_origins(engine.state, engine.people.origins())
+
+
+def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> None:
+    """Load the holders of the book with something due at or before `until` (§4.4)."""
+    due = find_due_holders(connection, until).to_numpy()
+    _load_holders(connection, engine, due[engine.state.slots_of(due) < 0])
+
+
+def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: int, slots: Int64s) -> Int64s:
+    """The slots of new persons that are holders of the book, which are loaded now."""
+    id_persons, ids = engine.people.ids(first)
+    if len(id_persons):
+        found = find_holders(connection, ids=ids)
+        owner = dict(zip(found.column("given").to_pylist(), found.column("external_id").to_pylist(), strict=True))
+        for person, text in zip(id_persons.tolist(), ids.to_pylist(), strict=True):
+            if text in owner:
+                engine.people.set_origin(person, owner[text])
+        slots = np.full(len(engine.people) - first, -1, np.int64)
+    persons, texts = engine.people.external_ids(first)
+    found = find_holders(connection, external_ids=texts)
+    numbers = np.zeros(len(texts), np.int64)
+    places = pc.index_in(found.column("given"), value_set=texts).to_numpy()
+    numbers[places] = found.column("number").to_numpy()
+    known = numbers > 0
+    wanted = numbers[known]
+    _load_holders(connection, engine, np.unique(wanted[engine.state.slots_of(wanted) < 0]))
+    slots[persons[known] - first] = engine.state.slots_of(wanted)
+    return slots
+
+
+def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> None:
+    if not len(numbers):
+        return
+    state = load_state(connection, pa.array(numbers, pa.int64()))
+    add_holders(engine.state, numbers)
+    _load(engine, {name: _of_holders(name, table) for name, table in state.items()})
+
+
+def _of_holders(name: str, table: pa.Table) -> pa.Table:
+    """The rows of holders alone: programs were loaded at the start."""
+    column = {"balances": "account"}.get(name, "entity")
+    return table.filter(pc.greater(table.column(column), 0)) if column in table.column_names else table
+
+
+def _load(engine: Engine, tables: dict[str, pa.Table]) -> None:
+    """Put state rows into the engine; numbers become slots, indexes and columns, texts codes."""
+    state = engine.state
+    rows = {name: _Rows(engine, table) for name, table in tables.items()}
+    balances = rows["balances"]
+    account = balances["account"]
+    load_balances(
+        state,
+        slots=state.slots_of(np.where(account < 0, account, account >> 2)),
+        assets=balances["asset"] - 1,
+        buckets=np.where(account < 0, 1, account & 3),
+        amounts=balances["amount"],
+        last=balances["last_entry_seq"],
+    )
+    drawn = rows["overdrafts"]
+    load_overdrafts(state, slots=state.slots_of(drawn["holder"]), assets=drawn["asset"] - 1, amounts=drawn["amount"])
+    enrolled = rows["enrollments"]
+    load_enrollments(
+        state,
+        slots=state.slots_of(enrolled["holder"]),
+        programs=enrolled["program"] - 1,
+        status=enrolled["status"],
+    )
+    counters = rows["counters"]
+    load_counters(
+        state,
+        slots=state.slots_of(counters["entity"]),
+        keys=counters.keys(StateType.COUNTER),
+        low=counters["low"],
+        high=counters["high"],
+        scale=counters["scale"],
+        reset_at=counters["reset_at"],
+        reset_after=counters["reset_after"],
+    )
+    tags = rows["tags"]
+    load_tags(state, slots=state.slots_of(tags["entity"]), keys=tags.keys(StateType.TAG))
+    attributes = rows["attributes"]
+    texts = engine.pool.intern(attributes.table.column("text"))
+    load_attributes(
+        state,
+        slots=state.slots_of(attributes["entity"]),
+        keys=attributes.keys(StateType.ATTRIBUTE),
+        kinds=attributes["kind"],
+        values=np.where(attributes["kind"] == _TEXT, texts, attributes["value"]),
+        scales=attributes["scale"],
+    )
+    lots = rows["open_lots"]
+    same = ("lot_seq", "program", "source", "root", "status", "remaining", "created_at", "expires_at", "matures_at")
+    load_lots(
+        state,
+        {name: lots[name] for name in same}
+        | {
+            "slot": state.slots_of(lots["holder"]),
+            "asset": lots["asset"] - 1,
+            "reference": engine.pool.intern(lots.table.column("reference")),
+        },
+    )
+
+
+class _Rows:
+    """A state table as integer arrays; null becomes TIME_NONE."""
+
+    def __init__(self, engine: Engine, table: pa.Table) -> None:
+        self._engine = engine
+        self.table = table
+
+    def __getitem__(self, name: str) -> Int64s:
+        column = self.table.column(name)
+        if column.null_count:
+            column = pc.fill_null(column, TIME_NONE)
+        numbers: Int64s = column.to_numpy().astype(np.int64)
+        return numbers
+
+    def keys(self, state_type: StateType) -> Int64s:
+        """The columns of the cells of the rows' keys."""
+        return np.searchsorted(self._engine.run.keys[state_type].numbers, self["key"])

@@ -1,0 +1,154 @@
+"""Decided columns as the physical tables of a batch: codes become texts, absent times null, indexes numbers.
+
+Each function takes the named arrays of `ledger.results` and gives one Arrow table of `pipeline.schema`, in row order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from earnbook.ledger.pool import StringPool
+from earnbook.ledger.results import Rows
+from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind
+from earnbook.pipeline.people import People
+from earnbook.pipeline.records import Given
+from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
+
+_TEXT = int(Kind.TEXT)
+
+
+def table_of(name: str, columns: Mapping[str, Any], schema: pa.Schema | None = None) -> pa.Table:
+    """A table of the schema from arrays by name; a number stands for itself in every row, None for null."""
+    schema = BATCH_TABLES[name] if schema is None else schema
+    rows = max((len(column) for column in columns.values() if hasattr(column, "__len__")), default=0)
+    return pa.table([_column(columns[field.name], field.type, rows) for field in schema], schema=schema)
+
+
+def lot_rows(columns: Rows, pool: StringPool, schema: pa.Schema) -> pa.Table:
+    """Lots, new or open: dates that are TIME_NONE become null, reference codes texts."""
+    dates = {name: _nullable_times(columns[name]) for name in ("expires_at", "matures_at")}
+    return table_of("lots", {**columns, **dates, "reference": pool.texts(columns["reference"])}, schema)
+
+
+def window_rows(columns: Rows) -> pa.Table:
+    """The state of counters: no window is null."""
+    windows = {name: _nullable_times(columns[name]) for name in ("reset_at", "reset_after")}
+    return table_of("counters", {**columns, **windows}, STATE_TABLES["counters"])
+
+
+def change_rows(columns: Rows, pool: StringPool) -> pa.Table:
+    """Changes: a new text leaves the value columns empty, because its code means nothing outside the run."""
+    is_text = columns["value_kind"] == _TEXT
+    texts = pool.texts(np.where(is_text, columns["value"], -1))
+    numbers = {name: np.where(is_text, 0, columns[name]) for name in ("value", "value_high")}
+    return table_of("changes", {**columns, **numbers, "text": texts})
+
+
+def holder_rows(columns: Rows, people: People) -> pa.Table:
+    """New participants by number."""
+    return table_of(
+        "holders",
+        {
+            "number": columns["number"],
+            "kind": int(EntityType.PARTICIPANT),
+            "external_id": people.texts(columns["person"]),
+            "given_id": None,
+            "log_seq": columns["log_seq"],
+        },
+    )
+
+
+def event_rows(records: pa.Table, outcomes: Rows, keep: np.ndarray[Any, Any], sources: Int64s) -> pa.Table:
+    """The events among the records, with their outcomes."""
+    records, outcomes = _kept(records, outcomes, keep)
+    given = records.column("given").to_numpy()
+    return table_of(
+        "events",
+        {
+            **_common(records, outcomes, sources),
+            "holder": outcomes["holder"],
+            "recipient": outcomes["recipient"],
+            "given": given,
+            "given_participant": _as_given(
+                records.column("participant"), outcomes["holder"], given, Given.PARTICIPANT_ID
+            ),
+            "given_recipient": _as_given(records.column("recipient"), outcomes["recipient"], given, Given.RECIPIENT_ID),
+            "event_timestamp": records.column("timestamp"),
+            "event_data": records.column("event_data"),
+            "action": outcomes["action"],
+            "pattern": outcomes["pattern"],
+        },
+    )
+
+
+def operation_rows(records: pa.Table, outcomes: Rows, is_event: np.ndarray[Any, Any], sources: Int64s) -> pa.Table:
+    """The operations among the records, with their outcomes."""
+    records, outcomes = _kept(records, outcomes, ~is_event)
+    return table_of(
+        "operations",
+        {
+            **_common(records, outcomes, sources),
+            "type": records.column("operation"),
+            "effective_at": records.column("timestamp"),
+            "fields": records.column("fields"),
+        },
+    )
+
+
+def system_rows(rows: list[tuple[int, int, int, int]], schema: pa.Schema, *, batch: int = 0) -> pa.Table:
+    """Balances of system accounts (account, asset, amount, last entry) as snapshots of a batch or as state."""
+    account, asset, amount, last = zip(*rows, strict=True) if rows else ((), (), (), ())
+    columns = {"batch": [batch] * len(rows), "account": account, "asset": asset, "last_entry_seq": last}
+    arrays = [
+        pa.array(amount, pa.decimal128(38, 0)) if field.name == "amount" else pa.array(columns[field.name], field.type)
+        for field in schema
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def _common(records: pa.Table, outcomes: Rows, sources: Int64s) -> dict[str, Any]:
+    """What events and operations share."""
+    return {
+        "log_seq": outcomes["log_seq"],
+        "program": records.column("program").to_numpy() + 1,
+        "key_hash": records.column("key_hash"),
+        "idempotency_key": records.column("idempotency_key"),
+        "late": outcomes["late"],
+        "source": sources[records.column("source").to_numpy()],
+        "source_row": records.column("source_row"),
+        "processed_at": outcomes["processed_at"],
+        "outcome": outcomes["outcome"],
+    }
+
+
+def _kept(records: pa.Table, outcomes: Rows, keep: np.ndarray[Any, Any]) -> tuple[pa.Table, Rows]:
+    if keep.all():
+        return records, outcomes
+    return records.filter(pa.array(keep)), {name: column[keep] for name, column in outcomes.items()}
+
+
+def _as_given(texts: pa.ChunkedArray, holders: Int64s, given: Int64s, by_id: Given) -> Any:
+    """The text as given, where it is not the external id of the holder that was found."""
+    follows = (holders > 0) & ((given & int(by_id)) == 0)
+    if follows.all():
+        return None
+    return pc.if_else(pa.array(follows), pa.scalar(None, pa.string()), texts)
+
+
+def _nullable_times(times: Int64s) -> pa.Array:
+    return pa.array(times, pa.int64(), mask=times == TIME_NONE)
+
+
+def _column(value: Any, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedArray:
+    if value is None:
+        return pa.nulls(rows, kind)
+    if isinstance(value, int):
+        return pa.array(np.full(rows, value), kind)
+    if isinstance(value, np.ndarray):
+        return pa.array(value).cast(kind)
+    return value.cast(kind)

@@ -1,0 +1,229 @@
+"""From definitions to what the books calculate with: `ledger.terms.Terms`, and the integers of the rules' literals.
+
+Keys of counters, tags and attributes become columns of the cells, in the order of their numbers in the book's `names`;
+actions get their numbers in the book. Both are assigned by the registry when they are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from earnbook.ledger.pool import StringPool
+from earnbook.ledger.schema import ActionType, Bucket, Int64s, InventoryMode, IssuancePolicy, StateType, Status
+from earnbook.ledger.terms import ActionTerms, AssetTerms, Date, ProgramTerms, Terms
+from earnbook.pipeline.registry import ActionEntry, Registry
+from earnbook.pipeline.ruleset import RulesetLoad
+from earnbook.pipeline.store_tables import ObjectKind
+from earnbook.rules.compile import CompiledProgram, CompiledRuleset
+from earnbook.rules.models import (
+    Asset,
+    CounterAction,
+    CreditAction,
+    DebitAction,
+    SetAttributeAction,
+    TagAction,
+    UntagAction,
+)
+from earnbook.rules.models import Program as ProgramDefinition
+from earnbook.rules.plan import ActionPlan
+from earnbook.rules.times import LotDate
+
+_STATE_TYPES = {"counter": StateType.COUNTER, "tag": StateType.TAG, "attribute": StateType.ATTRIBUTE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyColumns:
+    """The columns of one kind of key: the numbers in `names` and the texts, in column order."""
+
+    numbers: Int64s
+    texts: tuple[str, ...]
+    columns: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTerms:
+    """Everything the engine needs of definitions; programs in number order.
+
+    `programs` are the compiled programs and `definitions` their models, by slot; `literals` all literals as integers;
+    `actions` the action numbers of each program by `FX_ACTION`.
+    """
+
+    terms: Terms
+    programs: tuple[CompiledProgram, ...]
+    definitions: tuple[ProgramDefinition, ...]
+    literals: Int64s
+    actions: tuple[tuple[int, ...], ...]
+    keys: Mapping[StateType, KeyColumns]
+    asset_indexes: Mapping[str, int]
+    """By asset id."""
+
+
+def run_terms(load: RulesetLoad, compiled: CompiledRuleset, registry: Registry, pool: StringPool) -> RunTerms:
+    """The terms of a run; every object already has its number (`ruleset.number_objects`)."""
+    assets = {entry.key: number for number, entry in enumerate(registry.objects(ObjectKind.ASSET), start=1)}
+    models = {asset.symbol: asset for asset in load.definitions.assets}
+    definitions = _in_number_order(load, registry)
+    programs = tuple(compiled.program(program.key) for program in definitions)
+    for program in programs:
+        for action in program.actions:
+            _name_key(registry, action)
+    keys = {state_type: _key_columns(registry, state_type) for state_type in _STATE_TYPES.values()}
+    numbers = tuple(_action_numbers(registry, load, program, assets) for program in programs)
+    terms = Terms(
+        assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
+        programs=tuple(
+            _program_terms(position, definition, program, actions, assets, models, keys)
+            for position, (definition, program, actions) in enumerate(zip(definitions, programs, numbers, strict=True))
+        ),
+        counters=len(keys[StateType.COUNTER].texts),
+        tags=len(keys[StateType.TAG].texts),
+        attributes=len(keys[StateType.ATTRIBUTE].texts),
+    )
+    return RunTerms(
+        terms=terms,
+        programs=programs,
+        definitions=definitions,
+        literals=_literals(programs, keys, pool),
+        actions=numbers,
+        keys=keys,
+        asset_indexes={entry.id: position for position, entry in enumerate(registry.objects(ObjectKind.ASSET))},
+    )
+
+
+def _in_number_order(load: RulesetLoad, registry: Registry) -> tuple[ProgramDefinition, ...]:
+    by_id = {program.id: program for program in load.definitions.programs}
+    return tuple(by_id[entry.id] for entry in registry.objects(ObjectKind.PROGRAM))
+
+
+def _key_of(action: ActionPlan) -> tuple[StateType, str] | None:
+    """The key that an action writes; tags in the lower case in which they are stored."""
+    match action.definition:
+        case CounterAction(key=key):
+            return StateType.COUNTER, key
+        case TagAction(tag=tag) | UntagAction(tag=tag):
+            return StateType.TAG, tag.lower()
+        case SetAttributeAction(key=key):
+            return StateType.ATTRIBUTE, key
+        case _:
+            return None
+
+
+def _name_key(registry: Registry, action: ActionPlan) -> None:
+    key = _key_of(action)
+    if key is not None:
+        registry.name_number(int(key[0]), key[1])
+
+
+def _key_columns(registry: Registry, state_type: StateType) -> KeyColumns:
+    found = [(number, text) for number, (kind, text) in enumerate(registry.names(), start=1) if kind == int(state_type)]
+    return KeyColumns(
+        numbers=np.array([number for number, _ in found], np.int64),
+        texts=tuple(text for _, text in found),
+        columns={text: column for column, (_, text) in enumerate(found)},
+    )
+
+
+def _action_numbers(
+    registry: Registry, load: RulesetLoad, program: CompiledProgram, assets: Mapping[str, int]
+) -> tuple[int, ...]:
+    """The book's number of each action of a program, by `FX_ACTION`."""
+    numbers = []
+    owner = registry.find_object(ObjectKind.PROGRAM, program.plan.program.id)
+    for action in program.actions:
+        rule = program.rules[action.rule].definition
+        key = _key_of(action)
+        numbers.append(
+            registry.action_number(
+                ActionEntry(
+                    program=owner or 0,
+                    rule=registry.find_object(ObjectKind.RULE, rule.id) or 0,
+                    rule_version=load.versions[rule.id],
+                    action_index=action.index,
+                    type=int(action.type),
+                    asset=assets.get(getattr(action.definition, "asset_id", ""), 0),
+                    bucket=int(Bucket[getattr(action.definition, "bucket", "AVAILABLE")]),
+                    key=key[1] if key else None,
+                    description=getattr(action.definition, "description", None),
+                )
+            )
+        )
+    return tuple(numbers)
+
+
+def _asset_terms(asset: Asset, number: int) -> AssetTerms:
+    limit = asset.max_transaction_amount
+    return AssetTerms(
+        number=number,
+        scale=asset.scale,
+        mode=InventoryMode[asset.inventory_mode],
+        policy=IssuancePolicy[asset.issuance_policy],
+        status=Status[asset.status],
+        max_transaction=None if limit is None else int(Decimal(limit).scaleb(asset.scale)),
+    )
+
+
+def _program_terms(
+    position: int,
+    definition: ProgramDefinition,
+    program: CompiledProgram,
+    numbers: tuple[int, ...],
+    assets: Mapping[str, int],
+    models: Mapping[str, Asset],
+    keys: Mapping[StateType, KeyColumns],
+) -> ProgramTerms:
+    linked = [number - 1 for symbol, number in assets.items() if definition.key in models[symbol].programs]
+    return ProgramTerms(
+        number=position + 1,
+        linked=tuple(linked),
+        actions=tuple(
+            _action_terms(action, number, assets, keys) for action, number in zip(program.actions, numbers, strict=True)
+        ),
+        literals=len(program.literals),
+        rules=len(program.rules),
+        status=Status[definition.status],
+        creates=definition.on_unknown_participant == "CREATE",
+    )
+
+
+def _action_terms(
+    action: ActionPlan, number: int, assets: Mapping[str, int], keys: Mapping[StateType, KeyColumns]
+) -> ActionTerms:
+    definition = action.definition
+    key = _key_of(action)
+    column = keys[key[0]].columns[key[1]] if key else -1
+    name = int(keys[key[0]].numbers[column]) if key else 0
+    credit = definition if isinstance(definition, CreditAction) else None
+    return ActionTerms(
+        type=ActionType(action.type),
+        number=number,
+        asset=assets.get(getattr(definition, "asset_id", ""), 0) - 1,
+        bucket=Bucket[getattr(definition, "bucket", "AVAILABLE")],
+        allow_negative=isinstance(definition, DebitAction) and definition.allow_negative,
+        expires=_date(credit.expires_at if credit else None),
+        matures=_date(credit.matures_at if credit else None),
+        key=column,
+        name=name,
+        reset_after=definition.reset_after if isinstance(definition, CounterAction) else None,
+    )
+
+
+def _date(date: LotDate | None) -> Date:
+    if date is None:
+        return Date()
+    return Date(duration=date.microseconds) if date.is_duration else Date(time=date.microseconds)
+
+
+def _literals(programs: tuple[CompiledProgram, ...], keys: Mapping[StateType, KeyColumns], pool: StringPool) -> Int64s:
+    """The literals of all programs, one program after the other: codes of texts, columns of keys (-1: no such key)."""
+    values = [
+        pool.intern_text(literal.text)
+        if literal.kind == "text"
+        else keys[_STATE_TYPES[literal.kind]].columns.get(literal.text, -1)
+        for program in programs
+        for literal in program.literals
+    ]
+    return np.array(values, np.int64)

@@ -112,6 +112,7 @@ def _lines(report: RunReport) -> list[tuple[str, str]]:
         ("Rules", _ruleset(report)),
         ("Clock", _clock(report)),
         ("Speed", _speed(report)),
+        ("Time", _stages(report)),
     ]
 
 
@@ -146,21 +147,26 @@ def _short_time(us: int) -> str:
 
 
 def _speed(report: RunReport) -> str:
-    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in report.stage_seconds.items() if seconds >= 0.05)
-    rate = f", {report.rows_read / report.seconds:,.0f} rows/s" if report.seconds > 0 else ""
+    rate = f", {report.rows_read / report.seconds:,.0f} rows/s" if report.seconds > 0 and report.rows_read else ""
     memory = f", peak memory {report.peak_memory_bytes / 2**20:,.0f} MiB" if report.peak_memory_bytes else ""
-    return f"{report.seconds:.1f} s{f' ({stages})' if stages else ''}{rate}{memory}"
+    return f"{report.seconds:.1f} s{rate}{memory}"
+
+
+def _stages(report: RunReport) -> str:
+    """Where the time went, stages of less than a twentieth of a second left out."""
+    return ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stage_seconds.items() if seconds >= 0.05)
 
 
 def _inputs(report: RunReport) -> SummaryTable:
+    """The sources; how many rows a mapping read is a column only where there is a mapping."""
+    mapped = any(source.mapped_from is not None for source in report.inputs)
     rows = []
     for source in report.inputs:
-        mapped = "" if source.mapped_from is None else f"{source.mapped_from:,}"
+        read = () if not mapped else ("" if source.mapped_from is None else f"{source.mapped_from:,}",)
         hashed = source.sha256[:_HASH_SHOWN]
-        rows.append((source.name, mapped, f"{source.rows:,}", f"{source.rejected:,}", hashed))
-    return SummaryTable(
-        "Inputs", ("input", "mapped from", "rows", "rejected", "sha256"), tuple(rows), frozenset((1, 2, 3))
-    )
+        rows.append((source.name, *read, f"{source.rows:,}", f"{source.rejected:,}", hashed))
+    columns = ("input", *(("mapped from",) if mapped else ()), "rows", "rejected", "sha256")
+    return SummaryTable("Inputs", columns, tuple(rows), frozenset(range(1, len(columns) - 1)))
 
 
 def _movements(report: RunReport) -> SummaryTable:

@@ -103,7 +103,7 @@ def _result(writer: KernelWriter, error: str, condition: str) -> Bool:
     """A boolean from a condition and the error names of its operands."""
     if error == "True":
         return Bool("2")
-    decided = f"(1 if {condition} else 0)"
+    decided = f"(1 if ({condition}) else 0)"
     return Bool(writer.code.assign("b", decided if error == "False" else f"2 if {error} else {decided}"))
 
 
@@ -277,11 +277,8 @@ def _in_list(writer: KernelWriter, node: Call, item: Lowered, container: ListLit
     all_texts = all(isinstance(element, Literal) and isinstance(element.value, str) for element in container.items)
     if all_texts and len(container.items) > CHAIN_MAX and isinstance(item, Text | Dyn):
         hole = Name(id=node.arguments[0].id, span=node.arguments[0].span, name=PLACEHOLDER)
-        found = look_up(
-            writer, replace(node, arguments=(hole, container)), replace(as_text(writer, item), error="False")
-        )
-        other = "False" if isinstance(item, Text) else f"{item.kind} != {int(Kind.TEXT)}"
-        return _result(writer, error_of(item), f"not ({other}) and {found.code} == 1")
+        found = look_up(writer, replace(node, arguments=(hole, container)), as_text(writer, item))
+        return _result(writer, error_of(item), f"{found.code} == 1")
     same = [equality(writer, item, writer.lower(element)).code for element in container.items]
     return _result(writer, error_of(item), " or ".join(f"{code} == 1" for code in same) or "False")
 

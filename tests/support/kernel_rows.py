@@ -20,6 +20,7 @@ from earnbook.ledger.schema import (
     FX_COLUMNS,
     FX_TEXT_KIND,
     FX_VALUE,
+    FX_VALUE_CODE,
     FX_VALUE_HIGH,
     FX_VALUE_SCALE,
     TIME_NONE,
@@ -106,11 +107,34 @@ class Pool:
         return self.codes.setdefault(text, len(self.codes))
 
 
-def run_kernel(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> list[Proposed | None]:
+def interpreted(source: str) -> Callable[..., int]:
+    """`propose` of a generated module as plain Python: no compiler to wait for, and no integer that could wrap."""
+    names: dict[str, Any] = {
+        "njit": lambda *_, **__: lambda function: function,
+        "address_of": lambda array: array.reshape(-1),
+        "address_of_field": lambda holder, index: holder[index].reshape(-1),
+        "width_of_field": lambda holder, index: holder[index].shape[1],
+        "load_int8": lambda array, index: int(array[index]),
+        "load_int64": lambda array, index: int(array[index]),
+        "store_int64": _store,
+    }
+    names |= {"np": np, "propose_signature": lambda: None}
+    exec(compile(source[source.index("BAIL = ") :], "<kernel>", "exec"), names)
+    return cast("Callable[..., int]", names["propose"])
+
+
+def _store(array: np.ndarray[Any, Any], index: int, value: int) -> None:
+    array[index] = np.int64(value).view(np.uint64) if array.dtype == np.uint64 else value
+
+
+def run_kernel(
+    ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool, propose: object | None = None
+) -> list[Proposed | None]:
     """What the kernel of the only program proposes for each row; None where it bails out."""
     program = ruleset.programs[0]
-    assert program.propose is not None, program.refused
-    propose = cast("Callable[..., int]", program.propose)
+    chosen = propose or program.propose
+    assert chosen is not None, program.refused
+    propose = cast("Callable[..., int]", chosen)
     columns = _columns(ruleset, rows, pool)
     cells, literals = _cells(program, rows, pool)
     tables = _tables(ruleset, pool)
@@ -121,7 +145,7 @@ def run_kernel(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> lis
         slot = -1 if row.participant is None else 2 * number + 1
         places = (number, slot, 2 * number, row.processed_at)
         count = propose(*places, columns, cells, literals, tables, effects, words)
-        results.append(None if count == BAIL else _proposed(effects, words, count, 2 * number))
+        results.append(None if count == BAIL else _proposed(effects, words, count))
     return results
 
 
@@ -138,21 +162,23 @@ def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> l
         program_scope = {**row.program.scope(row.now), "id": model.id, "key": model.key}
         proposal = program.propose_row(row.event, participant, program_scope, row.now, row.processed_at)
         count = proposal.write(effects, words, program_slot=2 * number, code_of=pool.code_of)
-        results.append(_proposed(effects, words, count, 2 * number))
+        results.append(_proposed(effects, words, count))
     return results
 
 
-def _proposed(effects: np.ndarray[Any, Any], words: np.ndarray[Any, Any], count: int, program_slot: int) -> Proposed:
+def _proposed(effects: np.ndarray[Any, Any], words: np.ndarray[Any, Any], count: int) -> Proposed:
     return Proposed(
         words=tuple(int(word) for word in words),
-        effects=tuple(_effect([int(cell) for cell in effects[row]], program_slot) for row in range(count)),
+        effects=tuple(_effect([int(cell) for cell in effects[row]]) for row in range(count)),
     )
 
 
-def _effect(cells: list[int], program_slot: int) -> Effect:
-    """An effect row with its number by value, so that 1.50 and 1.5 are the same."""
+def _effect(cells: list[int]) -> Effect:
+    """An effect row with its number by value, so that 1.50 and 1.5 are the same; beside a code it has none."""
     scale = cells[FX_VALUE_SCALE]
     value = Fraction(cells[FX_VALUE_HIGH] * 2**64 + cells[FX_VALUE] % 2**64, 10**scale)
+    if cells[FX_VALUE_CODE]:
+        value = Fraction(0)
     keep_scale = cells[FX_TEXT_KIND] == Kind.NUMBER
     others = [cell for column, cell in enumerate(cells) if column not in (FX_VALUE, FX_VALUE_HIGH, FX_VALUE_SCALE)]
     return (value, scale if keep_scale else 0, *others)

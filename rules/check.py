@@ -33,6 +33,7 @@ from earnbook.rules.types import (
     BYTES,
     DOUBLE,
     DYN,
+    FREE,
     INT,
     NULL,
     NUMBER,
@@ -231,7 +232,7 @@ class _Checker:
             return fields.get(field, DYN)
         if operand.kind == "map":
             return operand.parameters[1]
-        if operand != DYN:
+        if not operand.is_dynamic:
             self.report(check_mistakes.no_fields(self._text, node, operand))
         return DYN
 
@@ -249,7 +250,7 @@ class _Checker:
             return as_map.parameters[1]
         if operand.kind == "list" and compatible(NUMBER, key):
             return operand.parameters[0]
-        if operand != DYN:
+        if not operand.is_dynamic:
             self.report(check_mistakes.wrong_index(self._text, node, operand, key))
         return DYN
 
@@ -322,7 +323,7 @@ class _Checker:
         left, right = given
         if node.function == "@in":
             inner = _as_map(right) or right
-            right = inner.parameters[0] if inner.parameters else DYN
+            right = inner.parameters[0] if inner.parameters and inner.parameters[0] != NUMBER else DYN
             for issue in self._tag_warnings(node):
                 self.report(issue)
         numbers = left in NUMBERS and right in NUMBERS
@@ -344,7 +345,7 @@ class _Checker:
         if node.macro in ("optMap", "optFlatMap"):
             return self._optional_map(node, range_, names)
         visited = _as_map(range_) or range_
-        if visited.kind not in ("list", "map", "dyn"):
+        if visited.kind not in ("list", "map") and not visited.is_dynamic:
             self.report(check_mistakes.wrong_range(self._text, node, range_))
         key, value = _visited_types(visited)
         bound = (key, value) if len(node.variables) == 2 else (key if visited.kind == "map" else value,)
@@ -362,7 +363,7 @@ class _Checker:
                 return list_of(made)
 
     def _optional_map(self, node: Comprehension, operand: Type, names: _Names) -> Type:
-        if operand.kind not in ("optional", "dyn"):
+        if operand.kind != "optional" and not operand.is_dynamic:
             self.report(check_mistakes.wrong_range(self._text, node, operand))
         inner = {**names, node.variables[0]: _present(operand)}
         made = self.infer(node.body, inner)
@@ -396,7 +397,7 @@ def _unify(declared: Type, given: Type, bindings: dict[str, Type]) -> bool:
 
 def _substituted(declared: Type, bindings: Mapping[str, Type]) -> Type:
     if declared.is_variable:
-        return bindings.get(declared.kind, DYN)
+        return bindings.get(declared.kind, FREE)
     return Type(declared.kind, tuple(_substituted(part, bindings) for part in declared.parameters))
 
 
@@ -418,7 +419,7 @@ def _may_be_equal(left: Type, right: Type) -> bool:
     """Whether values of the two types can be equal at all; numbers of any kind can."""
     if left in NUMBERS and right in NUMBERS:
         return True
-    if DYN in (left, right):
+    if left.is_dynamic or right.is_dynamic:
         return True
     # Lists and maps may be equal whatever they hold, because they may be empty.
     return (_as_map(left) or left).kind == (_as_map(right) or right).kind
@@ -428,7 +429,7 @@ def _joined(types: Iterable[Type]) -> Type:
     found: Type | None = None
     for type_ in types:
         found = type_ if found is None else join(found, type_)
-    return DYN if found is None else found
+    return FREE if found is None else found
 
 
 def _optional(type_: Type) -> Type:

@@ -24,11 +24,19 @@ class Type:
 
     @property
     def is_variable(self) -> bool:
-        """Whether this is a type variable of a declaration."""
+        """Whether this is a type variable of a declaration, or `FREE`."""
         return len(self.kind) == 1
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether nothing is known, so that a value may have any type."""
+        return self.kind == "dyn" or self.is_variable
 
 
 DYN = Type("dyn")
+FREE = Type("?")
+"""The item of an empty list or of `optional.none()`: it becomes whatever it is joined with."""
+
 NULL = Type("null")
 BOOL = Type("bool")
 INT = Type("int")
@@ -119,8 +127,10 @@ def _split(text: str) -> list[str]:
 
 def join(first: Type, second: Type) -> Type:
     """The type of a value that has one of the two types: `number` for two numbers, `dyn` where they differ."""
-    if first == second:
+    if first == second or second == FREE:
         return first
+    if first == FREE:
+        return second
     if first in NUMBERS and second in NUMBERS:
         return NUMBER
     if first.kind == second.kind and len(first.parameters) == len(second.parameters):

@@ -80,10 +80,10 @@ def _plain(argument: Value) -> str:
     if argument is None:
         return "null"
     if type(argument) is list:
-        return f"[{', '.join(map(_plain, argument))}]"
+        return _bounded(f"[{', '.join(map(_plain, argument))}]")
     if type(argument) is dict:
         entries = sorted((_plain(key_value(key)), _plain(value)) for key, value in argument.items())
-        return f"{{{', '.join(f'{key}: {value}' for key, value in entries)}}}"
+        return _bounded(f"{{{', '.join(f'{key}: {value}' for key, value in entries)}}}")
     if type(argument) is bytes:
         return argument.decode(errors="replace")
     if type(argument) is TypeValue:
@@ -91,6 +91,12 @@ def _plain(argument: Value) -> str:
     if type(argument) in (str, bool, int, Uint, Decimal, Timestamp, Duration):
         return to_text(argument)
     raise _refused("s", argument)
+
+
+def _bounded(text: str) -> str:
+    """The text, which may have grown because a value holds one part in many places."""
+    checked_length(len(text))
+    return text
 
 
 def _decimal(argument: Value) -> str:

@@ -41,6 +41,9 @@ ELEMENTS_MAX = 100_000
 LENGTH_MAX = 1_048_576
 """Characters, bytes or items of a value that an evaluation builds."""
 
+COMPARISONS_MAX = 1_000_000
+"""Parts of lists and maps that one `==` compares."""
+
 TIMESTAMP_MIN_NANOSECONDS = -62_135_596_800 * 10**9
 TIMESTAMP_MAX_NANOSECONDS = 253_402_300_800 * 10**9 - 1
 DURATION_MAX_NANOSECONDS = INT_MAX
@@ -158,6 +161,8 @@ NUMBER_TYPES = frozenset((int, Uint, Decimal))
 
 _KEY_TYPES = frozenset((str, int, Uint, Decimal, BoolKey))
 
+_CONTAINER_TYPES = frozenset((list, dict, Optional))
+
 _ORDERED_TYPES = frozenset((str, bool, bytes, Timestamp, Duration))
 
 
@@ -190,15 +195,10 @@ def checked_length(length: int) -> None:
 def equals(left: Value, right: Value) -> bool:
     """`==`: numbers by exact value, lists and maps by content, anything else of different types is unequal (§11.3)."""
     left_type = type(left)
-    right_type = type(right)
-    if left_type is not right_type:
-        return left_type in NUMBER_TYPES and right_type in NUMBER_TYPES and left == right
-    if left_type is list:
-        return _lists_equal(left, right)  # type: ignore[arg-type]
-    if left_type is dict:
-        return _maps_equal(left, right)  # type: ignore[arg-type]
-    if left_type is Optional:
-        return _optionals_equal(left, right)  # type: ignore[arg-type]
+    if left_type is not type(right):
+        return left_type in NUMBER_TYPES and type(right) in NUMBER_TYPES and left == right
+    if left_type in _CONTAINER_TYPES:
+        return _contents_equal(left, right, [COMPARISONS_MAX])
     return left == right
 
 
@@ -207,18 +207,25 @@ def not_equals(left: Value, right: Value) -> bool:
     return not equals(left, right)
 
 
-def _lists_equal(left: list[Value], right: list[Value]) -> bool:
-    return len(left) == len(right) and all(equals(one, other) for one, other in zip(left, right, strict=True))
-
-
-def _maps_equal(left: dict[Value, Value], right: dict[Value, Value]) -> bool:
-    return len(left) == len(right) and all(
-        (found := find(right, key)).present and equals(value, found.value) for key, value in left.items()
-    )
-
-
-def _optionals_equal(left: Optional, right: Optional) -> bool:
-    return left.present == right.present and (not left.present or equals(left.value, right.value))
+def _contents_equal(left: Value, right: Value, budget: list[int]) -> bool:
+    """Lists, maps and optionals by content. The budget is for values that hold one part in many places."""
+    budget[0] -= 1
+    if budget[0] < 0:
+        raise CelLimit(f"more than {COMPARISONS_MAX:,} parts compared")
+    if isinstance(left, list) and isinstance(right, list):
+        if len(left) != len(right):
+            return False
+        return all(_contents_equal(one, other, budget) for one, other in zip(left, right, strict=True))
+    if isinstance(left, dict) and isinstance(right, dict):
+        if len(left) != len(right):
+            return False
+        pairs = ((value, find(right, key_value(key))) for key, value in left.items())
+        return all(found.present and _contents_equal(value, found.value, budget) for value, found in pairs)
+    if isinstance(left, Optional) and isinstance(right, Optional):
+        if not (left.present and right.present):
+            return left.present == right.present
+        return _contents_equal(left.value, right.value, budget)
+    return equals(left, right)
 
 
 def less(left: Value, right: Value) -> bool:
@@ -287,7 +294,7 @@ def contains(item: Value, container: Value) -> bool:
             return item in container
         return any(equals(item, element) for element in container)
     if type(container) is dict:
-        return find(container, item).present
+        return item in container if type(item) is str else find(container, item).present
     raise no_overload("in", item, container)
 
 
@@ -412,5 +419,7 @@ def get(mapping: Value, key: Value, default: Value) -> Value:
     """`get(map, key, default)`: the value under the key, or the default when the key is absent."""
     if type(mapping) is not dict:
         raise no_overload("get", mapping, key, default)
+    if type(key) is str:
+        return mapping.get(key, default)
     found = find(mapping, key)
     return found.value if found.present else default

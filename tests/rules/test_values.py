@@ -469,3 +469,23 @@ def test_a_text_that_grows_without_bound_is_a_limit() -> None:
     assert len(str(evaluate(doubled, event={"t": "x" * 1000}))) == 16_000
     with pytest.raises(CelLimit):
         evaluate(doubled, event={"t": "x" * 100_000})
+
+
+def test_a_value_that_holds_one_part_in_many_places_is_a_limit() -> None:
+    nested = "".join(f"cel.bind(x{n + 1}, [x{n}, x{n}], " for n in range(40))
+    for text in ("x40 == dyn(x40)", "'%s'.format([x40])"):
+        with pytest.raises(CelLimit):
+            evaluate(f"cel.bind(x0, [event.n], {nested}{text}{')' * 41}", event=event("1"))
+
+
+def test_text_that_utf8_cannot_hold_is_an_error_where_it_matters() -> None:
+    event_data = {"t": "a\ud800b"}
+    assert evaluate("event.t.size() == 3 && event.t.startsWith('a')", event=event_data) is True
+    for text in ("event.t.matches('b')", "bytes(event.t)"):
+        with pytest.raises(CelError, match="UTF-8"):
+            evaluate(text, event=event_data)
+
+
+def test_a_date_outside_the_years_in_its_zone_is_an_error() -> None:
+    with pytest.raises(CelError):
+        evaluate("timestamp('0001-01-01T00:00:00Z').getHours('-05:00')")

@@ -153,24 +153,26 @@ class MappedReader:
             arrays = [column.take(chosen).view(pa.string()) for column in columns]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
         self.sha256 = stream.sha256()
+        stream.close()
 
     def _ndjson_rows(self) -> pa.Table:
         """Members as texts, objects and lists as JSON text; a column for every member of any row."""
         rows: list[dict[str, str | None]] = []
         stream = open_stream(self._file, self._on_read)
         line = 0
-        for block in line_blocks(BufferedReader(stream, _BUFFER_BYTES), self._file.name):
-            for data in block.removesuffix(b"\n").split(b"\n"):
-                line += 1
-                if not data.strip():
-                    continue
-                try:
-                    row = read_line(data)
-                except RowMistake as mistake:
-                    self.set_aside.append(reject_of(mistake, self._intake.source, line, raw_text(data)))
-                    continue
-                rows.append({name: _bare_text(value, row.texts[name]) for name, value in row.values.items()})
-        self.sha256 = stream.sha256()
+        with BufferedReader(stream, _BUFFER_BYTES) as buffered:
+            for block in line_blocks(buffered, self._file.name):
+                for data in block.removesuffix(b"\n").split(b"\n"):
+                    line += 1
+                    if not data.strip():
+                        continue
+                    try:
+                        row = read_line(data)
+                    except RowMistake as mistake:
+                        self._set_aside(line, mistake, raw_text(data))
+                        continue
+                    rows.append({name: _bare_text(value, row.texts[name]) for name, value in row.values.items()})
+            self.sha256 = stream.sha256()
         names = list(dict.fromkeys(name for row in rows for name in row))
         return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
 

@@ -63,7 +63,7 @@ class Spans(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Members of the root that the trie does not know: a span of each name, and per row a bit for each it has."""
+    """Members of the root that the trie does not know and that are not null: names, and per row a bit for each."""
 
     start: Int64s
     end: Int64s
@@ -297,6 +297,7 @@ def _scan_row(
     depth, name_count = 1, 0
     frame_list[1], frame_slot[1], frame_node[1], frame_names[1] = False, -1, 0, 0
     state, slot, node = want_first, -1, -1
+    unknown_start, unknown_end = -1, -1
     while True:
         at = _skip_space(buffer, at, end)
         if at >= end:
@@ -324,8 +325,8 @@ def _scan_row(
             child = _find_child(buffer, start, at, frame_node[depth], trie)
             if child >= 0:
                 slot, node = trie.child_slot[child], trie.child_node[child]
-            elif depth == 1 and not _note_unknown(buffer, start, at, unknown, row):
-                return DOUBTFUL
+            elif depth == 1:
+                unknown_start, unknown_end = start, at
             at = _skip_space(buffer, at + 1, end)
             if at >= end or buffer[at] != 58:
                 return DOUBTFUL
@@ -363,6 +364,10 @@ def _scan_row(
                 return DOUBTFUL
             if slot >= 0:
                 spans.kind[slot, row], spans.start[slot, row], spans.end[slot, row] = kind, start, stop
+            if unknown_start >= 0:
+                if kind != _NULL and not _note_unknown(buffer, unknown_start, unknown_end, unknown, row):
+                    return DOUBTFUL
+                unknown_start = -1
             at, slot, node = after, -1, -1
         elif c == 44:
             state = want_value if frame_list[depth] else want_name

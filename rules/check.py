@@ -13,7 +13,6 @@ from typing import Literal as OneOf
 
 from earnbook.rules import check_mistakes, functions
 from earnbook.rules.issues import Issue
-from earnbook.rules.lower_closure_source import is_bound, qualified_name
 from earnbook.rules.syntax import (
     Bind,
     Call,
@@ -28,6 +27,7 @@ from earnbook.rules.syntax import (
     Node,
     Select,
 )
+from earnbook.rules.syntax_walk import is_bound, qualified_name
 from earnbook.rules.types import (
     BOOL,
     BYTES,

@@ -13,7 +13,7 @@ table from positions in the source to spans of the expression. An error thus cos
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,6 +36,7 @@ from earnbook.rules.syntax import (
     Span,
     Uint,
 )
+from earnbook.rules.syntax_walk import children, is_bound, qualified_name
 from earnbook.rules.types import BOOL
 from earnbook.rules.values import TYPE_VALUES, CelError, Value, make_map
 
@@ -117,15 +118,15 @@ class _Writer:
 
     def _measure(self, node: Node) -> None:
         """Height of each node, and whether its value takes statements."""
-        children = _children(node)
-        for child in children:
+        parts = children(node)
+        for child in parts:
             self._measure(child)
-        height = 1 + max((self._heights[child.id] for child in children), default=0)
+        height = 1 + max((self._heights[child.id] for child in parts), default=0)
         self._spans[node.id] = node.span
         self._heights[node.id] = height
         chain = isinstance(node, Call) and node.function in ("_&&_", "_||_")
         stated = chain or isinstance(node, Comprehension | Bind) or height % _HEIGHT_STEP == 0
-        if stated or any(child.id in self._stated for child in children):
+        if stated or any(child.id in self._stated for child in parts):
             self._stated.add(node.id)
         self._has_macros = self._has_macros or isinstance(node, Comprehension)
 
@@ -414,24 +415,6 @@ class _Writer:
         return result
 
 
-def qualified_name(node: Node) -> str | None:
-    """`a.b.c` when the node is a chain of plain selections from a name, else None."""
-    fields: list[str] = []
-    while isinstance(node, Select) and not node.optional:
-        fields.append(node.field)
-        node = node.operand
-    if not isinstance(node, Name):
-        return None
-    return ".".join([node.name.removeprefix("."), *reversed(fields)])
-
-
-def is_bound(node: Node, names: Container[str]) -> bool:
-    """Whether the name at the root of a chain of selections is bound by a macro; `.x` never is."""
-    while isinstance(node, Select):
-        node = node.operand
-    return isinstance(node, Name) and node.name in names
-
-
 def _is_boolean(node: Node) -> bool:
     """Whether the node's value is surely a bool when there is one."""
     if isinstance(node, Has):
@@ -455,27 +438,6 @@ def _operands(node: Call) -> Iterable[Node]:
             yield from _operands(argument)
         else:
             yield argument
-
-
-def _children(node: Node) -> tuple[Node, ...]:
-    match node:
-        case Select() | Has():
-            return (node.operand,)
-        case Index():
-            return (node.operand, node.index)
-        case Call():
-            return node.arguments if node.target is None else (node.target, *node.arguments)
-        case ListLiteral():
-            return node.items
-        case MapLiteral():
-            return tuple(part for entry in node.entries for part in entry)
-        case Comprehension():
-            rest = (node.body,) if node.transform is None else (node.body, node.transform)
-            return (node.range, *rest)
-        case Bind():
-            return (node.value, node.body)
-        case _:
-            return ()
 
 
 def _without_marks(text: str, spans: Mapping[int, Span]) -> tuple[str, tuple[tuple[int, int, int, Span], ...]]:

@@ -16,6 +16,7 @@ from typing import NoReturn
 from earnbook.rules.issues import IssueError, cel_syntax, cel_too_large
 from earnbook.rules.parse_lex import Token, TokenKind, integer_too_large, lex
 from earnbook.rules.parse_mistakes import BIND_USAGE, WORD_OPERATORS, macro_usage, unexpected
+from earnbook.rules.parse_words import MACROS, NAMESPACES, PRECEDENCE, RESERVED
 from earnbook.rules.syntax import (
     Bind,
     Call,
@@ -42,48 +43,6 @@ DEPTH_MAX = 120
 
 TEXT_MAX = 100_000
 """Characters of one expression."""
-
-_PRECEDENCE = {
-    "||": 1,
-    "&&": 2,
-    "==": 3,
-    "!=": 3,
-    "<": 3,
-    "<=": 3,
-    ">": 3,
-    ">=": 3,
-    "in": 3,
-    "+": 4,
-    "-": 4,
-    "*": 5,
-    "/": 5,
-    "%": 5,
-}
-
-_NAMESPACES = frozenset(("math", "sets", "strings", "optional"))
-"""Names before a dot that belong to the function's name, as in `math.greatest(a, b)`."""
-
-_MACROS: dict[str, tuple[tuple[int, int], ...]] = {
-    # name: (number of arguments, of which variables)
-    "all": ((2, 1), (3, 2)),
-    "exists": ((2, 1), (3, 2)),
-    "exists_one": ((2, 1), (3, 2)),
-    "existsOne": ((2, 1), (3, 2)),
-    "filter": ((2, 1),),
-    "map": ((2, 1), (3, 1)),
-    "transformList": ((3, 2), (4, 2)),
-    "transformMap": ((3, 2), (4, 2)),
-    "transformMapEntry": ((3, 2), (4, 2)),
-    "optMap": ((2, 1),),
-    "optFlatMap": ((2, 1),),
-}
-
-# fmt: off
-_RESERVED = frozenset((
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "in", "let", "loop",
-    "namespace", "package", "return", "var", "void", "while",
-))
-# fmt: on
 
 
 def parse_expression(text: str) -> Expression:
@@ -212,7 +171,7 @@ class _Parser:
     def _operator_precedence(self) -> int:
         token = self._token
         if token.kind is TokenKind.OPERATOR or (token.kind is TokenKind.NAME and token.text == "in"):
-            return _PRECEDENCE.get(token.text, 0)
+            return PRECEDENCE.get(token.text, 0)
         return 0
 
     def _chain(self, first: Node, operator: str, precedence: int, start: int) -> Node:
@@ -288,9 +247,9 @@ class _Parser:
     def _method(self, target: Node, name: Token, start: int) -> Node:
         if name.text == "bind" and isinstance(target, Name) and target.name == "cel":
             return self._bind(start)
-        if isinstance(target, Name) and target.name in _NAMESPACES and target.name not in self._bound:
+        if isinstance(target, Name) and target.name in NAMESPACES and target.name not in self._bound:
             return self._call(f"{target.name}.{name.text}", None, self._arguments(), start)
-        if name.text in _MACROS:
+        if name.text in MACROS:
             return self._macro(target, name, start)
         return self._call(name.text, target, self._arguments(), start)
 
@@ -310,7 +269,7 @@ class _Parser:
     def _macro(self, range_: Node, name: Token, start: int) -> Node:
         """`range.macro(variables, …)`: the variables are bound while the rest is parsed."""
         opening = self._advance()
-        forms = _MACROS[name.text]
+        forms = MACROS[name.text]
         variables = self._macro_variables(name, max(count for _, count in forms))
         self._bound += variables
         rest = self._items(opening, ")")
@@ -336,7 +295,7 @@ class _Parser:
     def _macro_variables(self, macro: Token, count_max: int) -> list[str]:
         """The plain names at the start of a macro's arguments, each followed by a comma."""
         names: list[str] = []
-        while len(names) < count_max and self._token.kind is TokenKind.NAME and self._token.text not in _RESERVED:
+        while len(names) < count_max and self._token.kind is TokenKind.NAME and self._token.text not in RESERVED:
             comma = self._tokens[self._position + 1]
             if not (comma.kind is TokenKind.OPERATOR and comma.text == ","):
                 break
@@ -351,7 +310,7 @@ class _Parser:
     def _bind(self, start: int) -> Node:
         opening = self._advance()
         variable = self._token
-        if variable.kind is not TokenKind.NAME or variable.text in _RESERVED:
+        if variable.kind is not TokenKind.NAME or variable.text in RESERVED:
             self._fail(Span(start, variable.end), *BIND_USAGE)
         self._advance()
         if not self._accept(","):
@@ -404,7 +363,7 @@ class _Parser:
         if token.kind is not TokenKind.NAME:
             self._position -= token.kind is not TokenKind.END
             self._unexpected("a name after the dot")
-        if token.text in _RESERVED:
+        if token.text in RESERVED:
             remedy = WORD_OPERATORS.get(token.text, "choose another name")
             self._fail(token.span, f"`{token.text}` is a reserved word", remedy)
         if self._at("("):

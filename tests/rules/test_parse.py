@@ -5,7 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from earnbook.rules.check import Environment, check_expression
 from earnbook.rules.issues import IssueCode, IssueError, render_issue
 from earnbook.rules.lower_closure import evaluate
 from earnbook.rules.parse import DEPTH_MAX, NODES_MAX, TEXT_MAX, parse_expression
@@ -265,3 +268,27 @@ def test_mistakes_are_marked_and_come_with_a_remedy(text: str, marked: str, reme
     assert remedy in issue.remedy
     assert issue.message
     assert "^" in render_issue(issue)
+
+
+# fmt: off
+PIECES = st.sampled_from((
+    "event.a", "x", "1", "2.5", "'t'", "b'x'", "r'", "'''", "(", ")", "[", "]", "{", "}", ".", "?", ":", ",", "&&", "==",
+    "<", "in", "+", "-", "!", " ", "\n", "//", "has(", ".map(x, ", "cel.bind(", "0x", "1u", "\\", "`", "é", "=", "$",
+))
+# fmt: on
+
+
+@given(st.one_of(st.lists(PIECES, max_size=12).map("".join), st.text(max_size=20)))
+def test_any_text_is_a_tree_or_an_issue_that_can_be_shown(text: str) -> None:
+    try:
+        expression = parse_expression(text)
+    except IssueError as refused:
+        (issue,) = refused.issues
+        assert issue.span is not None
+        assert 0 <= issue.span.start <= issue.span.end <= len(text)
+        assert render_issue(issue)
+    else:
+        assert all(0 <= node.span.start < node.span.end <= len(text) for node in nodes_of(expression))
+        for found in check_expression(expression, Environment.for_rule("any")):
+            assert found.span is not None
+            assert text[found.span.start : found.span.end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -94,5 +95,5 @@ def test_a_failure_must_be_written_with_its_code_and_in_its_place(changed: str) 
 )
 def test_an_expectation_that_does_not_hold_is_reported(expectation: str, value: object) -> None:
     example = load_example("e3")
-    wrong = type(example)(name="e3", scenario=example.scenario, expected={expectation: value})
+    wrong = replace(example, expected={expectation: value})
     assert mismatches(wrong, run_oracle(example.scenario)) != []

@@ -7,6 +7,7 @@ A file of `tests/examples` is YAML:
 - `runs`: a list of `clock`, optional `order` and `advance_to`, and `records`: NDJSON, so that numbers stay as written.
   In a record that leaves them out, `program_id` is the first program's key, `event_timestamp` (or `effective_at`) the
   shorthand `at` (a date, or date and time, in UTC), `external_id` alice, and `idempotency_key` the row's place;
+- `engines`: the engines that run it already; all of them when it is left out;
 - `ledger`: the notation of §1.4, for the first asset;
 - `outcomes`: the outcome codes of all records, in log order;
 - `evaluations`: per record (by log_seq) the rows `rule STATUS [REASON]` in order;
@@ -39,6 +40,7 @@ class Example:
 
     name: str
     scenario: Scenario
+    engines: tuple[str, ...] | None
     expected: Mapping[str, Any]
 
 
@@ -53,7 +55,9 @@ def load_example(name: str) -> Example:
     definitions = document.pop("definitions")
     program = definitions["programs"][0]["key"]
     runs = tuple(_read_run(run, number, program) for number, run in enumerate(document.pop("runs")))
-    return Example(name=name, scenario=Scenario(definitions=definitions, runs=runs), expected=document)
+    engines = tuple(document.pop("engines")) if "engines" in document else None
+    scenario = Scenario(definitions=definitions, runs=runs)
+    return Example(name=name, scenario=scenario, engines=engines, expected=document)
 
 
 def _read_run(run: Mapping[str, Any], number: int, program: str) -> Run:

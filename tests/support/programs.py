@@ -188,15 +188,13 @@ def _action(chance: random.Random, assets: Sequence[Document]) -> Document:
     if kind in ("CREDIT", "DEBIT") and assets:
         asset = chance.choice(assets)
         return _credit(chance, asset) if kind == "CREDIT" else _debit(chance, asset)
-    target: Document = {"target": {"type": "PROGRAM"}} if chance.random() < 0.15 else {}
     if kind in ("TAG", "UNTAG"):
-        return {"type": kind, "tag": chance.choice(TAGS), **target}
+        return {"type": kind, "tag": chance.choice(TAGS)}
     if kind == "SET_ATTRIBUTE":
-        return {"type": kind, "key": chance.choice(ATTRIBUTES), "value": _attribute_value(chance), **target}
+        return {"type": kind, "key": chance.choice(ATTRIBUTES), "value": _attribute_value(chance)}
     key = chance.choice(COUNTERS)
     value = chance.choice(("1", "-1", "0.5", "1", random_number(chance, 1)))
-    window = {"reset_after": "48h"} if key == "streak" else {}
-    return {"type": "COUNTER", "key": key, "value": value, **window, **target}
+    return {"type": "COUNTER", "key": key, "value": value}
 
 
 def _credit(chance: random.Random, asset: Document) -> Document:

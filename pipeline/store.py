@@ -23,7 +23,7 @@ import duckdb
 from earnbook.pipeline.errors import BookError, BookLocked
 from earnbook.pipeline.lock import POLL_SECONDS, WriterLock
 from earnbook.pipeline.store_rows import one_row, transaction
-from earnbook.pipeline.store_tables import FORMAT_VERSION, all_tables, create_table_sql
+from earnbook.pipeline.store_tables import FORMAT_VERSION, create_tables
 from earnbook.pipeline.store_views import install_views
 
 
@@ -157,9 +157,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, book: Book) -> None:
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
     """Makes all tables in one transaction, so that a file is either empty or a whole book."""
     with transaction(connection):
-        connection.execute("CREATE SCHEMA store")
-        for name, schema in all_tables().items():
-            connection.execute(create_table_sql(name, schema))
+        create_tables(connection)
         made_by = metadata.version("earnbook")
         connection.execute("INSERT INTO store.meta VALUES (?, ?, 0, '')", [FORMAT_VERSION, made_by])
 

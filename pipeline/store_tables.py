@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import duckdb
 import pyarrow as pa
 
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
@@ -139,6 +140,13 @@ def create_table_sql(name: str, schema: pa.Schema) -> str:
         f'"{field.name}" {_column_type(field.type)}{"" if field.nullable else " NOT NULL"}' for field in schema
     )
     return f"CREATE TABLE store.{name} ({columns})"
+
+
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the schema `store` with every physical table, empty."""
+    connection.execute("CREATE SCHEMA store")
+    for name, schema in all_tables().items():
+        connection.execute(create_table_sql(name, schema))
 
 
 def all_tables() -> dict[str, pa.Schema]:

@@ -22,7 +22,7 @@ from earnbook.pipeline.drive import run
 EXIT_CONDITION_MET = 4
 
 
-class _Clock(click.ParamType):
+class _Clock(click.ParamType[tuple[ClockMode, int | None]]):
     """`now`, `event` or a time."""
 
     name = "now|event|TIME"
@@ -37,7 +37,7 @@ class _Clock(click.ParamType):
         return ClockMode.FIXED, TIME.convert(value, param, ctx)
 
 
-class _Horizon(click.ParamType):
+class _Horizon(click.ParamType[tuple[bool, int]]):
     """`none` or a time."""
 
     name = "TIME|none"
@@ -48,7 +48,7 @@ class _Horizon(click.ParamType):
         return (True, 0) if value == "none" else (False, TIME.convert(value, param, ctx))
 
 
-class _FailOn(click.ParamType):
+class _FailOn(click.ParamType[frozenset[str]]):
     """A comma-separated subset of `reject` and `failed`."""
 
     name = "reject,failed"

@@ -124,9 +124,8 @@ def is_uuid(text: str) -> bool:
 
 
 def is_operation(row: Row) -> bool:
-    """Whether a row is an operation: it has a `type` (§3.1); null, or an empty CSV cell, is no type."""
-    kind = row.values.get("type")
-    return kind is not None and not (row.is_cells and kind == "")
+    """Whether a row is an operation: it has a `type` (§3.1); an empty CSV cell is none."""
+    return "type" in row.values and not (row.is_cells and row.values["type"] == "")
 
 
 def examine_event(row: Row, contract: Contract) -> Record:
@@ -179,7 +178,7 @@ def check_key(values: Mapping[str, Value]) -> str:
 def check_program(values: Mapping[str, Value], contract: Contract) -> int:
     """Checks 6 and 7: the index of the program, which every row here needs."""
     value = values.get("program_id")
-    if value is None or value == "":
+    if value is None:
         if contract.default_program is not None:
             return contract.default_program
         raise RowMistake(

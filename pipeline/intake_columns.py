@@ -195,7 +195,7 @@ def _programs(texts: pa.Array, contract: Contract) -> Int32s:
     """The program's index per row, -1 where the exact check must speak."""
     default = -1 if contract.default_program is None else contract.default_program
     encoded = texts.dictionary_encode()
-    numbers = [default if text == "" else _number(contract, text) for text in encoded.dictionary.to_pylist()]
+    numbers = [_number(contract, text) for text in encoded.dictionary.to_pylist()]
     codes = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
     programs: Int32s = np.array([*numbers, default], np.int32)[codes]
     return programs

@@ -28,7 +28,6 @@ from earnbook.pipeline.intake_json import (
     canonical_number,
     canonical_value,
     find_number_mistake,
-    number_mistake,
 )
 from earnbook.pipeline.records import RejectReason
 
@@ -68,11 +67,6 @@ class FieldSpec:
     required: bool = True
     length_max: int = 255
 
-    @property
-    def is_meant(self) -> bool:
-        """Whether null or an empty value is a mistake instead of an absent field (§3.1)."""
-        return self.kind is FieldKind.AMOUNT
-
 
 _WALLET_FIELDS = {
     "program_id": FieldSpec(kind=FieldKind.PROGRAM),
@@ -92,11 +86,7 @@ def examine_operation(row: Row, contract: Contract) -> Record:
     """The operation of a row; raises RowMistake for the first check of §3.5 that applies."""
     kind = row.values.get("type")
     code, specification = _specification(kind)
-    values = {
-        name: value
-        for name, value in row.values.items()
-        if not (row.is_cells and value == "" and name not in specification)
-    }
+    values = {name: value for name, value in row.values.items() if not _is_absent_cell(row, name, specification)}
     for name in values:
         if name not in specification and name not in COMMON_FIELDS:
             known = ", ".join((*COMMON_FIELDS, *specification))
@@ -105,8 +95,8 @@ def examine_operation(row: Row, contract: Contract) -> Record:
             )
     key = check_key(values)
     program = check_program(values, contract) if "program_id" in specification else -1
-    timestamp = check_timestamp(_without_empty_time(values, row), "effective_at", contract)
-    _check_numbers(values)
+    timestamp = check_timestamp(values, "effective_at", contract)
+    _check_numbers(values, specification)
     fields = _check_fields(str(kind), values, specification, contract)
     fields |= {"type": str(kind), "effective_at": NumberText(timestamp)}
     if program >= 0:
@@ -132,15 +122,20 @@ def _specification(kind: Value) -> tuple[OperationType, Mapping[str, FieldSpec]]
     return SPECIFICATIONS[kind]
 
 
-def _without_empty_time(values: Mapping[str, Value], row: Row) -> Mapping[str, Value]:
-    if row.is_cells and values.get("effective_at") == "":
-        return {name: value for name, value in values.items() if name != "effective_at"}
-    return values
+def _is_absent_cell(row: Row, name: str, specification: Mapping[str, FieldSpec]) -> bool:
+    """Whether an empty CSV cell counts as absent: not where absence could mean "everything" (§3.1)."""
+    if not row.is_cells or row.values[name] != "":
+        return False
+    spec = specification.get(name)
+    return spec is None or spec.kind is FieldKind.PROGRAM or not spec.required
 
 
-def _check_numbers(values: Mapping[str, Value]) -> None:
-    """Check 19, over every field."""
+def _check_numbers(values: Mapping[str, Value], specification: Mapping[str, FieldSpec]) -> None:
+    """Check 19, over every field; an amount written as text is a number too."""
     for name, value in values.items():
+        spec = specification.get(name)
+        if spec is not None and spec.kind is FieldKind.AMOUNT and isinstance(value, str):
+            value = _amount_number(value) or value
         found = find_number_mistake(value, name)
         if found is not None:
             raise RowMistake(RejectReason.INVALID_NUMBER, found[0], f"{found[0]}: {found[1]}: correct the number")
@@ -150,25 +145,21 @@ def _check_fields(
     kind: str, values: Mapping[str, Value], specification: Mapping[str, FieldSpec], contract: Contract
 ) -> dict[str, Value]:
     """Checks 20 and 21: the canonical values of the type's own fields, the program left out."""
-    for name, spec in specification.items():
-        value = values.get(name)
-        is_absent = value is None or value == ""
-        if spec.kind is FieldKind.PROGRAM or not spec.required:
-            continue
-        if (is_absent and not spec.is_meant) or name not in values:
+    own = {name: spec for name, spec in specification.items() if spec.kind is not FieldKind.PROGRAM}
+    for name, spec in own.items():
+        if spec.required and name not in values:
             raise RowMistake(RejectReason.MISSING_FIELD, name, f"{kind} needs {name}: add it")
-    return {
-        name: _check_field(name, values[name], spec, contract)
-        for name, spec in specification.items()
-        if spec.kind is not FieldKind.PROGRAM
-        and name in values
-        and (spec.is_meant or not (values[name] is None or values[name] == ""))
-    }
+    return {name: _check_field(name, values[name], spec, contract) for name, spec in own.items() if name in values}
 
 
 def _check_field(name: str, value: Value, spec: FieldSpec, contract: Contract) -> Value:
+    if value is None or (value == "" and spec.required):
+        raise _invalid(name, "is present but empty: give a value")
     if spec.kind is FieldKind.AMOUNT:
-        return _check_amount(name, value)
+        number = _amount_number(value) if isinstance(value, str) else None
+        if number is None:
+            raise _invalid(name, f"must be a decimal such as 12.50, not {shown(value)}")
+        return canonical_number(number)
     if not isinstance(value, str) or isinstance(value, NumberText):
         raise _invalid(name, f"must be a text, not {shown(value)}")
     if len(value) > spec.length_max:
@@ -176,22 +167,16 @@ def _check_field(name: str, value: Value, spec: FieldSpec, contract: Contract) -
     return contract.asset_id(value) if spec.kind is FieldKind.ASSET else value
 
 
-def _check_amount(name: str, value: Value) -> str:
-    """The amount as canonical decimal text."""
+def _amount_number(value: str) -> NumberText | None:
+    """An amount, a number or decimal text, as a JSON number; None where it is not a decimal."""
     if isinstance(value, NumberText):
-        return canonical_number(value)
-    if value is None or value == "":
-        raise _invalid(name, "is present but empty: give an amount")
-    match = _AMOUNT.fullmatch(value) if isinstance(value, str) and len(value) <= _AMOUNT_TEXT_MAX else None
+        return value
+    match = _AMOUNT.fullmatch(value) if len(value) <= _AMOUNT_TEXT_MAX else None
     if match is None:
-        raise _invalid(name, f"must be a decimal such as 12.50, not {shown(value)}")
+        return None
     sign, digits, exponent = match.groups()
     whole, _, fraction = digits.partition(".")
-    text = f"{sign.replace('+', '')}{whole or '0'}{'.' + fraction if fraction else ''}{exponent}"
-    why = number_mistake(text)
-    if why is not None:
-        raise _invalid(name, f"{shown(value)}: {why}: correct it")
-    return canonical_number(text)
+    return NumberText(f"{sign.replace('+', '')}{whole or '0'}{'.' + fraction if fraction else ''}{exponent}")
 
 
 def _invalid(name: str, why: str) -> RowMistake:

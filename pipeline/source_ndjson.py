@@ -106,7 +106,7 @@ def _conform_lines(
     starts, ends = starts[rows], ends[rows]
     spans = Spans(scan.spans.kind[:, rows], scan.spans.start[:, rows], scan.spans.end[:, rows])
     plain = (scan.status[rows] == PLAIN) & (spans.kind[_EVENT_DATA] == Kind.MAP)
-    plain &= (spans.kind[_TYPE] == Kind.ABSENT) | (spans.kind[_TYPE] == Kind.NULL)
+    plain &= spans.kind[_TYPE] == Kind.ABSENT
     plain &= spans.end[_EVENT_DATA] - spans.start[_EVENT_DATA] <= EVENT_DATA_BYTES_MAX
     plain &= _utf8_rows(buffer, starts, ends)
     texts, plain = _field_texts(buffer, spans, plain)

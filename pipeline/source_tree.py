@@ -213,7 +213,7 @@ def _leaf_of(array: pa.Array, name: str) -> Leaf:
         texts = from_arrow(_number_texts(array))
         return Leaf(name=name, kind=LeafKind.NUMBER, texts=texts, odd=_odd_cells(texts, LeafKind.NUMBER))
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_interval(kind):
-        return _text_leaf(time_texts(array), name)
+        return _text_leaf(_time_texts(array), name)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _text_leaf(array, name)
     if pa.types.is_string_view(kind):
@@ -234,7 +234,7 @@ def _number_texts(array: pa.Array) -> pa.Array:
     return pl.Series(array).cast(pl.String).to_arrow().cast(pa.large_string())
 
 
-def time_texts(array: pa.Array) -> pa.Array:
+def _time_texts(array: pa.Array) -> pa.Array:
     """Times as RFC 3339 text, in UTC where the column has a zone, without offset where it has none."""
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         array = array.cast(pa.timestamp(array.type.unit, "UTC"))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earnbook.pipeline.order import Deduplicated, SeenKeys, canonical_payload, drop_duplicates
-from earnbook.pipeline.records import ORIGINALS, RejectReason
+from earnbook.pipeline.records import ORIGINALS, Reject, RejectReason
 from earnbook.pipeline.stage import Staged
 from tests.support.staging import event, fund, records_of, stage, write_lines
 
@@ -90,7 +90,9 @@ def test_a_repeat_in_a_later_batch_of_the_run_is_found(tmp_path: Path) -> None:
     rows = [event(), event(idempotency_key="e-2"), event(idempotency_key="e-3"), event(), event(external_id="bob")]
     staged = staged_rows(tmp_path, *rows)
     seen = SeenKeys(staged.repeated_hashes)
-    next_log_seq, kept, conflicts = 7, [], []
+    next_log_seq = 7
+    kept: list[int] = []
+    conflicts: list[Reject] = []
     for batch in staged.batches(2):
         result = drop_duplicates(batch, seen, first_log_seq=next_log_seq)
         next_log_seq += len(result.records)
@@ -158,7 +160,9 @@ def test_any_cut_into_batches_keeps_the_first_of_each_key(
         known[key] = (value, next_log_seq)
         expected.append(f"k{key}")
         next_log_seq += 1
-    seen, kept, found, conflicts, at = SeenKeys(staged.repeated_hashes), [], 0, [], 50
+    seen, found, at = SeenKeys(staged.repeated_hashes), 0, 50
+    kept: list[str] = []
+    conflicts: list[Reject] = []
     for batch in staged.batches(size):
         result = drop_duplicates(batch, seen, first_log_seq=at, originals=book)
         at += len(result.records)

@@ -92,7 +92,7 @@ def test_input_positions_do_not_depend_on_the_order_of_the_file(tmp_path: Path) 
     rows = expected[0]
     assert [row["position"] for row in rows] == list(range(40))
     keys = [(row["timestamp"], row["idempotency_key"]) for row in rows]
-    assert keys == sorted(keys)  # type: ignore[type-var]
+    assert keys == sorted(keys)
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.ndjson"])
@@ -175,7 +175,8 @@ def test_rows_that_are_not_utf8_are_set_aside(tmp_path: Path) -> None:
 
 def test_sums_are_exact_decimals(tmp_path: Path) -> None:
     select = """SELECT card AS idempotency_key, card AS external_id,
-                max(strptime(sold, '%d.%m.%Y %H:%M')) AS event_timestamp, {'total': sum(CAST(total AS DECIMAL(18,2))), 'n': count(*)} AS event_data FROM input GROUP BY card"""
+                max(strptime(sold, '%d.%m.%Y %H:%M')) AS event_timestamp,
+                {'total': sum(CAST(total AS DECIMAL(18,2))), 'n': count(*)} AS event_data FROM input GROUP BY card"""
     lines = [f"{n},c,01.07.2026 12:00,0.10,x,N" for n in range(3)]
     (row,) = records_of(stage(write(tmp_path / "a.csv", *lines), mapping=mapping(select), default_program=0))
     assert row["event_data"] == '{"total":0.30,"n":3}'

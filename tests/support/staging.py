@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from earnbook.ledger.pool import StringPool
@@ -19,14 +18,14 @@ POINTS = Reference("59bb73fc-f091-5918-a0dc-16c06074dd9c", "PTS")
 PROGRAMS = (LOYALTY, PARTNER)
 
 CONTRACT = Contract(programs=PROGRAMS, assets=(POINTS,))
-EVENT: Mapping[str, object] = {
+EVENT: dict[str, object] = {
     "program_id": "loyalty",
     "idempotency_key": "e-1",
     "event_timestamp": "2026-01-31T12:00:00Z",
     "external_id": "alice",
     "event_data": {"type": "purchase", "amount": 5},
 }
-FUND: Mapping[str, object] = {
+FUND: dict[str, object] = {
     "type": "fund",
     "program_id": "loyalty",
     "idempotency_key": "f-1",

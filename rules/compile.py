@@ -161,15 +161,16 @@ def _load(
     kernel: bool,
 ) -> CompiledProgram:
     refused = lowered.refused if kernel else "the kernel is switched off"
-    source = program_source(lowered, inventory) if lowered.rules else ""
+    is_lowered = len(lowered.rules) == len(lowered.plan.rules)
+    source = program_source(lowered, inventory) if is_lowered else ""
     return CompiledProgram(
         plan=lowered.plan,
         literals=lowered.literals,
         propose=load_propose(source, cache_directory) if refused is None else None,
         refused=refused,
         source=source,
-        rule_sources=tuple(rule.source for rule in lowered.rules),
-        notes=tuple(rule.notes for rule in lowered.rules),
+        rule_sources=tuple(rule.source for rule in lowered.rules) if is_lowered else ("",) * len(lowered.plan.rules),
+        notes=tuple(rule.notes for rule in lowered.rules) if is_lowered else ((),) * len(lowered.plan.rules),
         proposer=RowProposer(lowered.plan, scales),
     )
 

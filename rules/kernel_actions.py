@@ -46,14 +46,14 @@ _WRITTEN = (
 _ERROR = int(Outcome.EXPRESSION_ERROR)
 
 
-def write_action(writer: KernelWriter, action: ActionPlan, offset: int) -> None:
-    """Emit the effect row of an action at row `at + offset`; bails out where the closures are needed."""
+def write_action(writer: KernelWriter, action: ActionPlan) -> None:
+    """Emit the effect row of an action at row `at`; bails out where the closures are needed."""
     try:
         with writer.code.captured() as block:
             cells = _effect(writer, action)
             cells_written = ", ".join(cells.get(column, "0") for column in _WRITTEN)
             writer.code.arrays.add("effects")
-            writer.code.emit(f"_write_effect(effects, at + {offset}, {cells_written})")
+            writer.code.emit(f"_write_effect(effects, at, {cells_written})")
     except Unsupported as reason:
         writer.bail(f"action {action.index} ({action.type.name})", reason)
         return
@@ -78,7 +78,8 @@ def _effect(writer: KernelWriter, action: ActionPlan) -> dict[int, str]:
 def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> dict[int, str]:
     """An amount, or what COUNTER adds: its number, or the code that says why there is none."""
     wrong = int(Outcome.INVALID_VALUE if kind is ActionType.COUNTER else Outcome.INVALID_AMOUNT)
-    match writer.write(expression):
+    lowered = writer.write(expression)
+    match lowered:
         case Number() as number:
             code = f"{_ERROR} if {number.error} else 0"
         case Dyn() as value:
@@ -91,7 +92,9 @@ def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> d
             return {FX_VALUE_CODE: writer.code.assign("o", f"{_ERROR} if {error_of(value)} else {wrong}")}
     mantissa, scale = _stored(writer, number)
     return {
-        FX_VALUE_CODE: writer.code.assign("o", code),
+        FX_VALUE_CODE: "0"
+        if isinstance(lowered, Number) and number.error == "False"
+        else writer.code.assign("o", code),
         FX_VALUE: mantissa,
         FX_VALUE_SCALE: scale,
     }

@@ -56,7 +56,7 @@ from earnbook.rules.kernel_actions import write_action
 from earnbook.rules.kernel_expressions import NODES_MAX, KernelWriter, Note, ProgramFacts
 from earnbook.rules.kernel_operators import CALLS
 from earnbook.rules.kernel_values import ARRAYS, WIDTHS, Array, Code, LiteralList, Unsupported
-from earnbook.rules.plan import ProgramPlan, RulePlan
+from earnbook.rules.plan import ActionPlan, ProgramPlan, RulePlan
 from earnbook.rules.plan_columns import Inventory, StateLiteral
 from earnbook.rules.plan_reads import node_count, unparse
 from earnbook.rules.syntax import Expression
@@ -121,12 +121,25 @@ def _write_effect(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoweredAction:
+    """The generated function of an action, or, for an action without expressions, the one line that stands for it."""
+
+    source: str
+    arrays: tuple[str, ...]
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoweredRule:
-    """The generated functions of one rule, and what of it the kernel does not do itself."""
+    """The generated functions of one rule, and what of it the kernel does not do itself.
+
+    `arrays` are those of the condition. `source` is the code of the condition and of the actions.
+    """
 
     source: str
     notes: tuple[Note, ...]
-    arrays: tuple[tuple[str, ...], tuple[str, ...]]
+    arrays: tuple[str, ...]
+    actions: tuple[LoweredAction, ...]
     bails_always: bool
 
 
@@ -157,7 +170,7 @@ def lower_program(plan: ProgramPlan, inventory: Inventory, evaluate: Callable[[E
     def writer() -> KernelWriter:
         return KernelWriter(inventory=inventory, literals=literals, program=facts, evaluate=evaluate, calls=CALLS)
 
-    rules = tuple(_lower_rule(rule, writer(), writer()) for rule in plan.rules)
+    rules = tuple(_lower_rule(rule, writer) for rule in plan.rules)
     return LoweredProgram(plan=plan, rules=rules, literals=tuple(literals.numbers), refused=_refusal(plan, rules))
 
 
@@ -168,10 +181,10 @@ def program_source(lowered: LoweredProgram, inventory: Inventory) -> str:
     numbers = [f"E{number} = {number}" for number in range(offset)]
     numbers += [f"P{number} = {offset + number}" for number in range(len(inventory.precomputed))]
     numbers += [f"T{number} = {number}" for number in range(len(inventory.tables))]
-    used = "\n".join(rule.source for rule in lowered.rules)
+    used = "\n\n\n".join(rule.source for rule in lowered.rules)
     constants = [line for line in numbers if f"{line.split()[0]}" in _names(used)]
     parts = [header, "\n".join(constants), _prelude(used), _WRITE_EFFECT, used, _propose(lowered)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def load_propose(source: str, directory: Path | None = None) -> object:
@@ -200,25 +213,38 @@ def default_cache_directory() -> Path:
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 
-def _lower_rule(rule: RulePlan, condition: KernelWriter, actions: KernelWriter) -> LoweredRule:
+def _lower_rule(rule: RulePlan, writer: Callable[[], KernelWriter]) -> LoweredRule:
+    condition = writer()
     bails_always = _write_condition(rule, condition)
+    arrays = _sorted_arrays(condition.code)
+    notes = list(condition.notes)
+    actions: list[LoweredAction] = []
     for action in rule.actions:
-        write_action(actions, action, action.index)
-    actions.code.emit("return 0")
-    names = (_sorted_arrays(condition.code), _sorted_arrays(actions.code))
+        action_writer = writer()
+        actions.append(_lower_action(action, action_writer))
+        notes.extend(action_writer.notes)
     title = f"# Rule {rule.definition.key!r}: {rule.condition.text!r}"
-    source = "\n".join(
-        (
-            title,
-            f"@njit({_OPTIONS})\ndef condition_{rule.position}({', '.join((*_PLACES, *names[0]))}):",
-            *condition.code.render(),
-            f"\n\n@njit({_OPTIONS})\ndef actions_{rule.position}({', '.join((*_PLACES, *names[1], 'at'))}):",
-            *actions.code.render(),
-            "\n",
-        )
+    function = _function(f"condition_{rule.position}", arrays, condition.code)
+    source = "\n\n\n".join((f"{title}\n{function}", *(action.source for action in actions if action.line is None)))
+    return LoweredRule(
+        source=source, notes=tuple(notes), arrays=arrays, actions=tuple(actions), bails_always=bails_always
     )
-    notes = (*condition.notes, *actions.notes)
-    return LoweredRule(source=source, notes=notes, arrays=names, bails_always=bails_always)
+
+
+def _lower_action(action: ActionPlan, writer: KernelWriter) -> LoweredAction:
+    write_action(writer, action)
+    lines = [line for _, line in writer.code.lines]
+    arrays = _sorted_arrays(writer.code)
+    if len(lines) == 1 and arrays == ("effects",):
+        return LoweredAction(source="", arrays=arrays, line=lines[0])
+    writer.code.emit("return 0")
+    source = _function(f"action_{action.number}", arrays, writer.code, "at")
+    return LoweredAction(source=source, arrays=arrays, line=None)
+
+
+def _function(name: str, arrays: tuple[str, ...], code: Code, *more: str) -> str:
+    header = f"@njit({_OPTIONS})\ndef {name}({', '.join((*_PLACES, *arrays, *more))}):"
+    return "\n".join((header, *code.render()))
 
 
 def _write_condition(rule: RulePlan, writer: KernelWriter) -> bool:
@@ -285,7 +311,8 @@ def _types(function: Callable[..., object]) -> str:
 def _propose(lowered: LoweredProgram) -> str:
     rules = lowered.plan.rules
     words = word_count(len(rules))
-    arrays = {name for rule in lowered.rules for names in rule.arrays for name in names}
+    arrays = {name for rule in lowered.rules for name in rule.arrays}
+    arrays |= {name for rule in lowered.rules for action in rule.actions for name in action.arrays}
     parameters = "record, slot, program_slot, processed_at, columns, cells, literals, tables, effects, words"
     lines = [
         "@njit(propose_signature(), error_model='numpy', cache=True)",
@@ -327,15 +354,19 @@ def _rule_lines(rule: RulePlan, functions: LoweredRule, words: int) -> Iterator[
         yield f"if processed_at < {first} or processed_at > {last}:"
         yield f"    {_mark(WORDS_OUTSIDE * words + word, bit)}"
         yield "else:"
-    places = ", ".join(_PLACES)
-    condition = ", ".join((places, *functions.arrays[0]))
-    actions = ", ".join((places, *functions.arrays[1], "count"))
+    condition = ", ".join((*_PLACES, *functions.arrays))
     yield f"{indent}outcome = condition_{rule.position}({condition})"
     yield f"{indent}if outcome == 1:"
     yield f"{indent}    {_mark(WORDS_MATCHED * words + word, bit)}"
-    yield f"{indent}    if actions_{rule.position}({actions}) < 0:"
-    yield f"{indent}        return BAIL"
-    yield f"{indent}    count += {len(rule.actions)}"
+    for action, function in zip(rule.actions, functions.actions, strict=True):
+        if function.line is not None:
+            yield f"{indent}    at = count"
+            yield f"{indent}    {function.line}"
+        else:
+            arguments = ", ".join((*_PLACES, *function.arrays, "count"))
+            yield f"{indent}    if action_{action.number}({arguments}) < 0:"
+            yield f"{indent}        return BAIL"
+        yield f"{indent}    count += 1"
     if definition.stop_after_match:
         yield f"{indent}    return count"
     yield f"{indent}elif outcome == 2:"

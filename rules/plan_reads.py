@@ -79,6 +79,9 @@ def reads_of(*nodes: Node) -> Reads:
                 now = True
             case "event" if path:
                 events.add(EventColumn(path))
+                if isinstance(node, Has) and len(path) > 1:
+                    # Whether the object is missing or only its member decides between an error and false.
+                    events.add(EventColumn(path[:-1]))
             case _ if path:
                 fields.add(".".join((root, *path)))
             case _:

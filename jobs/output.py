@@ -22,7 +22,7 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -66,7 +66,7 @@ def write_rows(output: Output, table: pa.Table, *, amounts: Sequence[str] = ()) 
             case Format.CSV:
                 _write_csv(sink, shown)
             case _:
-                _console(sink).print(_rich_table(shown, right=amounts))
+                draw(sink, _rich_table(shown, right=amounts))
 
 
 def write_document(output: Output, document: Mapping[str, object]) -> None:
@@ -84,12 +84,11 @@ def write_shown(output: Output, shown: Shown) -> None:
     if output.format is not Format.TABLE:
         raise click.UsageError(f"{output.format} has no place for nested results; use table, json or ndjson.")
     with _text_sink(output) as sink:
-        console = _console(sink)
         for section in shown.sections:
             if section.table.num_rows:
                 table = _scaled(section.table, section.amounts)
                 drawn = _rich_record(table) if section.single else _rich_table(table, right=section.amounts)
-                console.print(Group(Text(section.title, style="bold"), Padding(drawn, (0, 0, 1, 2))))
+                draw(sink, Text(section.title, style="bold"), Padding(drawn, (0, 0, 1, 2), expand=False))
 
 
 def _section_value(section: Section) -> object:
@@ -214,9 +213,14 @@ def _write_bytes(output: Output, write: Callable[[IO[bytes]], None]) -> None:
         write(sink)
 
 
-def _console(sink: IO[str]) -> Console:
-    terminal = sink.isatty()
-    return Console(file=sink, width=None if terminal else _WIDE, highlight=False, soft_wrap=False)
+def draw(sink: IO[str], *renderables: RenderableType, width: int = _WIDE) -> None:
+    """Draws as wide as the terminal; elsewhere `width` columns wide, as plain text without blanks at line ends."""
+    if sink.isatty():
+        Console(file=sink, highlight=False).print(*renderables, sep="\n")
+        return
+    drawn = io.StringIO()
+    Console(file=drawn, width=width, highlight=False, color_system=None).print(*renderables, sep="\n")
+    sink.writelines(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
 
 
 # --- words and progress ---------------------------------------------------------------------------------------------
@@ -226,12 +230,6 @@ def say(output: Output, text: str) -> None:
     """A line for people, on stderr, unless `-q`."""
     if not output.quiet:
         click.echo(text, err=True)
-
-
-def stderr_console() -> Console:
-    """The console of words for people: as wide as the terminal, else `WIDTH` columns."""
-    stream = sys.stderr
-    return Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
 
 
 class _Rate(RichColumn):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from typing import IO
+
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from earnbook.jobs.options import Output
-from earnbook.jobs.output import stderr_console, write_document
+from earnbook.jobs.output import WIDTH, draw, write_document
 from earnbook.pipeline.config import RunReport
 from earnbook.pipeline.summary import Summary, SummaryTable, report_document, summarise
 
@@ -17,24 +20,22 @@ from earnbook.pipeline.summary import Summary, SummaryTable, report_document, su
 def write_summary(output: Output, report: RunReport) -> None:
     """The summary on stderr (unless `-q`), and the document on stdout where a format was asked for."""
     if not output.quiet:
-        draw_summary(summarise(report), stderr_console())
+        draw_summary(summarise(report), sys.stderr)
     if output.format_given:
         write_document(output, report_document(report))
 
 
-def draw_summary(summary: Summary, console: Console) -> None:
-    """Draws a summary at the console's width."""
-    console.print(Text(summary.headline, style="bold green" if summary.ties else "bold red"))
-    console.print()
-    console.print(_lines(summary.lines))
+def draw_summary(summary: Summary, sink: IO[str]) -> None:
+    """Draws a summary as wide as the terminal, else `WIDTH` columns."""
+    parts: list[RenderableType] = [Text(summary.headline, style="bold green" if summary.ties else "bold red"), ""]
+    parts.append(_lines(summary.lines))
     for table in summary.tables:
-        console.print(Group(Text(f"\n{table.title}", style="bold"), Padding(_table(table), (0, 0, 0, 2))))
-    for warning in summary.warnings:
-        console.print(Text(f"\nWarning: {warning}", style="yellow"))
+        parts += [Text(f"\n{table.title}", style="bold"), Padding(_table(table), (0, 0, 0, 2), expand=False)]
+    parts += [Text(f"\nWarning: {warning}", style="yellow") for warning in summary.warnings]
+    draw(sink, *parts, width=WIDTH)
     if summary.next_commands:
-        console.print(Text("\nNext", style="bold"))
-        for command in summary.next_commands:
-            console.print(Text(f"  {command}"), soft_wrap=True)
+        # Commands are never folded, so that they can be copied.
+        sink.write("\n".join(["", "Next", *(f"  {command}" for command in summary.next_commands)]) + "\n")
 
 
 def _lines(lines: tuple[tuple[str, str], ...]) -> RenderableType:

@@ -60,9 +60,14 @@ def _verdict(book: Path, report: VerifyReport) -> str:
         where = "" if report.first_bad_batch is None else f"; first bad batch {report.first_bad_batch}"
         tables = f" ({', '.join(report.bad_tables)})" if report.bad_tables else ""
         return f"{book} is NOT whole: {len(report.findings)} of {len(report.checks)} checks failed{where}{tables}"
+    if not report.batches:
+        return f"{book} is whole: {len(report.checks)} checks, no batch yet"
     chain = "batch 1" if report.anchored else f"batch {report.first_batch_checked}, not anchored at batch 1"
-    seals = f"seals of {report.batches} batches, chained from {chain}" if report.batches else "no batch yet"
-    return f"{book} is whole: {len(report.checks)} checks, {seals}\nnewest seal {report.seal}"
+    batches = f"{report.batches - report.first_batch_checked + 1:,} of {report.batches:,} batches"
+    return (
+        f"{book} is whole: {len(report.checks)} checks, seals of {batches}, chained from {chain}\n"
+        f"newest seal {report.seal}"
+    )
 
 
 def _finding_text(finding: Finding) -> str:

@@ -6,8 +6,6 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from earnbook.jobs.output import WIDTH
 from earnbook.jobs.summary import draw_summary
 from earnbook.pipeline.config import BalanceTotal, InputReport, MovementTotal, RunReport
@@ -65,7 +63,7 @@ REPORT = RunReport(
 
 def drawn(report: RunReport) -> str:
     sink = io.StringIO()
-    draw_summary(summarise(report), Console(file=sink, width=WIDTH, highlight=False))
+    draw_summary(summarise(report), sink)
     return sink.getvalue()
 
 

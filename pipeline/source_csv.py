@@ -6,6 +6,7 @@ cell is text; what it means is for `source_columns` or a mapping to say.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import IO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from earnbook.ledger.schema import Int64s
@@ -26,6 +28,8 @@ HEADER_BYTES_MAX = 1 << 20
 """Bytes of the header row."""
 
 _BOM = b"\xef\xbb\xbf"
+_BROKEN = "\ufdd0"  # a code point that Unicode sets aside for internal use
+_BROKEN_HANDLER = "earnbook.broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +71,11 @@ class CsvReader:
         try:
             for batch in self._open(misshapen):
                 last = batch if len(batch) else last
-                block, row = _number_rows(batch, row, misshapen)
+                block, row = _number_rows(self._stream.restore(batch), row, misshapen)
                 yield block
         except pa.ArrowInvalid as error:
-            raise SourceError(
-                f"{self._name}: it is not readable as CSV: {error}", "Check quotes and commas."
-            ) from error
+            why = "a row is too long, or a quote is never closed" if "straddling" in str(error) else str(error)
+            raise SourceError(f"{self._name}: it is not readable as CSV: {why}", "Check quotes and commas.") from error
         if misshapen:
             yield _number_rows(
                 pa.record_batch({name: pa.array([], pa.binary()) for name in self.names}), row, misshapen
@@ -86,7 +89,10 @@ class CsvReader:
         def set_aside(row: arrow_csv.InvalidRow) -> str:
             misshapen.append(
                 MisshapenRow(
-                    source_row=row.number, cells=row.actual_columns, cells_expected=row.expected_columns, raw=row.text
+                    source_row=row.number,
+                    cells=row.actual_columns,
+                    cells_expected=row.expected_columns,
+                    raw=row.text.replace(_BROKEN, "\ufffd"),
                 )
             )
             return "skip"
@@ -114,12 +120,20 @@ class CsvReader:
 
 
 class _Rest(io.RawIOBase):
-    """What follows the header; counts the quotes that pass."""
+    """What follows the header; counts the quotes that pass, and replaces bytes that are not UTF-8 by `_BROKEN`.
+
+    The parser hands misshapen rows over as text, so what it reads must be UTF-8; `restore` makes the cells with such
+    bytes recognisable again.
+    """
 
     def __init__(self, head: bytes, stream: IO[bytes]) -> None:
         super().__init__()
+        codecs.register_error(_BROKEN_HANDLER, _replace_broken)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(_BROKEN_HANDLER)
         self._head = head
         self._stream = stream
+        self._ready = b""
+        self._is_broken = False
         self.quotes = 0
 
     def is_empty(self) -> bool:
@@ -130,15 +144,36 @@ class _Rest(io.RawIOBase):
                 return True
         return False
 
+    def restore(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch with every replaced byte as one that is not UTF-8."""
+        if not self._is_broken:
+            return batch
+        columns = [
+            pc.replace_substring(column, pattern=_BROKEN.encode(), replacement=b"\xff") for column in batch.columns
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self._head[: len(buffer)] if self._head else self._stream.read(len(buffer))
-        self._head = self._head[len(data) :]
-        self.quotes += data.count(b'"')
-        buffer[: len(data)] = data
-        return len(data)
+        while not self._ready:
+            data = self._head or self._stream.read(len(buffer))
+            self._head = b""
+            text = self._decoder.decode(data, final=not data)
+            self._is_broken = self._is_broken or _BROKEN in text
+            self._ready = text.encode()
+            if not data:
+                break
+        part, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        self.quotes += part.count(b'"')
+        buffer[: len(part)] = part
+        return len(part)
+
+
+def _replace_broken(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return _BROKEN * (error.end - error.start), error.end
 
 
 def _split_header(stream: IO[bytes], name: str) -> tuple[bytes, bytes]:
@@ -155,9 +190,14 @@ def _split_header(stream: IO[bytes], name: str) -> tuple[bytes, bytes]:
 
 def _header(head: bytes, name: str) -> tuple[str, ...]:
     try:
-        names = next(csv.reader(io.StringIO(head.decode().strip(), newline="")), [])
+        rows = list(csv.reader(io.StringIO(head.decode().strip("\r\n"), newline="")))
     except UnicodeDecodeError:
         raise SourceError(f"{name}: the CSV header is not UTF-8", "Save the file as UTF-8.") from None
+    except csv.Error as error:
+        raise SourceError(f"{name}: the CSV header cannot be read: {error}", "Check quotes and commas.") from None
+    if len(rows) > 1:
+        raise SourceError(f"{name}: lines end with CR alone", "Save the file with LF or CRLF line ends.")
+    names = rows[0] if rows else []
     if not names or "" in names:
         raise SourceError(
             f"{name}: the CSV header is {'missing' if not names else 'incomplete'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from earnbook.ledger.pool import StringPool
 from earnbook.pipeline.errors import SourceError
 from earnbook.pipeline.intake_json import canonical_json
 from earnbook.pipeline.records import RejectReason
+from earnbook.pipeline.source_csv import CsvReader
 from tests.support.staging import PROGRAMS, event, fund, records_of, stage, write_lines
 
 PATHS = (("type",), ("amount",), ("customer", "tier"), ("customer",), ("gift",), ("items",))
@@ -165,6 +167,7 @@ PREFIX = "loyalty,k,2026-01-01T00:00:00Z,alice"
         (f"{PREFIX},,,[1", "event_data.j:json", "invalid JSON"),
         (f'{PREFIX},,,"1,""x"":2"', "event_data.j:json", "something follows"),
         (f"{PREFIX},".encode() + b"\xff,,", "event_data.n:number", "not UTF-8"),
+        (b"loyalty,\xff\xc3", "", "2 cells, the header 7"),
         (b"loyalty,\xff,2026-01-01T00:00:00Z,alice,,,", "idempotency_key", "not UTF-8"),
     ],
 )
@@ -243,9 +246,49 @@ def test_a_csv_without_header_is_refused(tmp_path: Path) -> None:
         stage(csv_file(tmp_path, "", ""))
 
 
+def test_line_ends_of_old_are_refused() -> None:
+    with pytest.raises(SourceError, match="CR alone"):
+        CsvReader(io.BytesIO(b"a,b\r1,2\r3,4\r"), "t")
+
+
 def test_an_open_quote_does_not_swallow_the_rest(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="never closed"):
         stage(csv_file(tmp_path, HEADER, f'{PREFIX},1,true,"', f"{PREFIX}2,,,"))
+
+
+@pytest.mark.parametrize("block_bytes", [7, 16, 1 << 20])
+def test_characters_across_blocks_are_kept(block_bytes: int) -> None:
+    lines = ["é€😀,1", "x,2", "😀" * 3 + ",3"]
+    data = "\n".join(["a,b", *lines]).encode() + b"\n\xe2\x82,4\n\xf0\x9f"
+    stream = io.BytesIO(data)
+    reader = CsvReader(io.BufferedReader(_Dripping(stream), 1), "t", max(block_bytes, 64))
+    blocks = list(reader)
+    cells = [cell for block in blocks for cell in block.cells["a"].to_pylist()]
+    assert cells == ["é€😀".encode(), b"x", ("😀" * 3).encode(), b"\xff\xff"]
+    (misshapen,) = (row for block in blocks for row in block.misshapen)
+    assert (misshapen.source_row, misshapen.raw) == (5, "\ufffd\ufffd")
+
+
+class _Dripping(io.RawIOBase):
+    """A stream that gives five bytes at a time."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._stream.read(min(5, len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def test_a_row_longer_than_a_block_is_refused() -> None:
+    data = io.BytesIO(b"a,b\n" + b"x" * 5_000 + b",1\n2,3\n")
+    with pytest.raises(SourceError, match="a row is too long"):
+        list(CsvReader(data, "t", 1_000))
 
 
 def test_a_column_type_without_json_form_is_refused(tmp_path: Path) -> None:

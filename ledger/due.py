@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from earnbook.ledger.ahead import ask_due
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import (
     account_code,
@@ -91,6 +92,7 @@ def do_due(handles: Int64s, until: int) -> int:
         if is_valid and status == _LOT_DEFERRED and not _fits(handles, lot):
             return DUE_OVERFLOW
         _pop(handles)
+        ask_due(handles)
         if not is_valid:
             continue
         registers[R_CLOCK] = max(registers[R_CLOCK], at)

@@ -22,6 +22,7 @@ from numba import njit, types
 from numba.typed import List
 
 from earnbook.ledger.admit import admit
+from earnbook.ledger.ahead import look_ahead
 from earnbook.ledger.apply import APPLY_FULL, APPLY_TEXT, apply_effects
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.due import DUE_DONE, do_due, has_due_room, settle_due
@@ -183,6 +184,7 @@ def _run(
         program = work[WORK_PROGRAM, record]
         now = columns.now[record]
         if registers[R_STEP] == 0:
+            look_ahead(handles, record, records)
             code = _start(handles, record, program, now)
             if code in (FULL, DUE_OVERFLOW):
                 return code

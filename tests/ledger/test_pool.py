@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earnbook.ledger.pool import StringPool, hash_texts
@@ -36,6 +36,7 @@ def test_hashes_are_those_of_the_format() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_the_hash_follows_its_recipe(text: str) -> None:
     assert hash_texts(pa.array([text])).tolist() == [reference_hash(text)]
@@ -91,6 +92,7 @@ def test_the_pool_grows_in_texts_and_in_bytes() -> None:
     assert pool.texts(np.arange(len(texts))).to_pylist() == texts
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=12)), max_size=60))
 def test_interning_equals_a_dictionary(texts: list[str | None]) -> None:
     pool = StringPool()

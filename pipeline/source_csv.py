@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -28,7 +29,11 @@ HEADER_BYTES_MAX = 1 << 20
 """Bytes of the header row."""
 
 _BOM = b"\xef\xbb\xbf"
-_BROKEN = "\ufdd0"  # a code point that Unicode sets aside for internal use
+# A byte that is not UTF-8 travels through the parser as two code points that Unicode sets aside for internal use, one
+# for each half of the byte.
+_HIGH, _LOW = 0xFDD0, 0xFDE0
+_BROKEN = re.compile(rb"\xef\xb7([\x98-\x9f])\xef\xb7([\xa0-\xaf])")
+_BROKEN_START = b"\xef\xb7"
 _BROKEN_HANDLER = "earnbook.broken"
 
 
@@ -92,7 +97,7 @@ class CsvReader:
                     source_row=row.number,
                     cells=row.actual_columns,
                     cells_expected=row.expected_columns,
-                    raw=row.text.replace(_BROKEN, "\ufffd"),
+                    raw=_unwrap_broken(row.text.encode()).decode(errors="backslashreplace"),
                 )
             )
             return "skip"
@@ -120,15 +125,14 @@ class CsvReader:
 
 
 class _Rest(io.RawIOBase):
-    """What follows the header; counts the quotes that pass, and replaces bytes that are not UTF-8 by `_BROKEN`.
+    """What follows the header; counts the quotes that pass, and wraps bytes that are not UTF-8.
 
-    The parser hands misshapen rows over as text, so what it reads must be UTF-8; `restore` makes the cells with such
-    bytes recognisable again.
+    The parser hands misshapen rows over as text, so what it reads must be UTF-8; `restore` unwraps the cells.
     """
 
     def __init__(self, head: bytes, stream: IO[bytes]) -> None:
         super().__init__()
-        codecs.register_error(_BROKEN_HANDLER, _replace_broken)
+        codecs.register_error(_BROKEN_HANDLER, _wrap_broken)
         self._decoder = codecs.getincrementaldecoder("utf-8")(_BROKEN_HANDLER)
         self._head = head
         self._stream = stream
@@ -145,35 +149,46 @@ class _Rest(io.RawIOBase):
         return False
 
     def restore(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The batch with every replaced byte as one that is not UTF-8."""
+        """The batch with every wrapped byte as it was."""
         if not self._is_broken:
             return batch
-        columns = [
-            pc.replace_substring(column, pattern=_BROKEN.encode(), replacement=b"\xff") for column in batch.columns
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+        return pa.RecordBatch.from_arrays([_restore_column(column) for column in batch.columns], schema=batch.schema)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while not self._ready:
+        # The parser takes every read for a block, and a row may lie in two blocks only: short reads would break rows.
+        parts, size = [self._ready], len(self._ready)
+        while size < len(buffer):
             data = self._head or self._stream.read(len(buffer))
             self._head = b""
-            text = self._decoder.decode(data, final=not data)
-            self._is_broken = self._is_broken or _BROKEN in text
-            self._ready = text.encode()
+            parts.append(self._decoder.decode(data, final=not data).encode())
+            size += len(parts[-1])
             if not data:
                 break
-        part, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        ready = b"".join(parts)
+        self._is_broken = self._is_broken or _BROKEN.search(ready) is not None
+        part, self._ready = ready[: len(buffer)], ready[len(buffer) :]
         self.quotes += part.count(b'"')
         buffer[: len(part)] = part
         return len(part)
 
 
-def _replace_broken(error: UnicodeError) -> tuple[str, int]:
+def _wrap_broken(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeDecodeError)
-    return _BROKEN * (error.end - error.start), error.end
+    broken = error.object[error.start : error.end]
+    return "".join(chr(_HIGH + (byte >> 4)) + chr(_LOW + (byte & 15)) for byte in broken), error.end
+
+
+def _unwrap_broken(data: bytes) -> bytes:
+    return _BROKEN.sub(lambda match: bytes([(match[1][0] - 0x90) << 4 | (match[2][0] - 0xA0)]), data)
+
+
+def _restore_column(column: pa.Array) -> pa.Array:
+    if not pc.any(pc.match_substring(column, _BROKEN_START)).as_py():
+        return column
+    return pa.array([_unwrap_broken(cell) for cell in column.to_pylist()], pa.binary())
 
 
 def _split_header(stream: IO[bytes], name: str) -> tuple[bytes, bytes]:

@@ -100,7 +100,8 @@ _JOURNAL = (
             FROM (SELECT entry_seq, account FROM (
                     SELECT entry_seq, debit AS account, -amount AS amount FROM store.movements
                     UNION ALL SELECT entry_seq, credit, amount FROM store.movements)
-                GROUP BY entry_seq, account HAVING count(*) > 1 AND sum(amount) = 0)""",
+                WHERE entry_seq IN (SELECT entry_seq FROM store.movements GROUP BY entry_seq HAVING count(*) > 1)
+                GROUP BY entry_seq, account HAVING sum(amount) = 0)""",
     ),
     Check(
         name="accounts_exist",
@@ -301,6 +302,14 @@ _LOG = (
                 FROM store.due_entries AS d JOIN (SELECT DISTINCT entry_seq, entry_type FROM store.movements
                     WHERE log_seq = 0) AS m USING (entry_seq)
                 GROUP BY d.lot_seq, m.entry_type HAVING count(*) > 1)""",
+    ),
+    Check(
+        name="lot_ids_are_unique",
+        property="I9",
+        table="lots",
+        message="two lots have the same creating entry and so the same id",
+        query=f"""SELECT {_LOT_BATCH}, 'lot ' || lot_seq FROM (
+                SELECT max(lot_seq) AS lot_seq FROM store.lots GROUP BY entry_seq HAVING count(*) > 1)""",
     ),
     Check(
         name="holder_ids_are_unique",

@@ -135,9 +135,9 @@ FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS 
 JOIN store.record_list AS r USING (log_seq)
 LEFT JOIN store.action_list AS a ON a.number = m.action;
 
+-- Every entry that makes lots makes one so far, so its position among them is 0.
 CREATE OR REPLACE VIEW store.lot_list AS
-SELECT l.*, store.uuid5(e.id, 'lot:' || (row_number() OVER (PARTITION BY l.entry_seq ORDER BY l.lot_seq) - 1)) AS id
-FROM store.lots AS l LEFT JOIN store.caused_entries AS e USING (entry_seq);
+SELECT l.*, store.uuid5(e.id, 'lot:0') AS id FROM store.lots AS l LEFT JOIN store.caused_entries AS e USING (entry_seq);
 
 CREATE OR REPLACE VIEW store.entry_list AS
 SELECT c.entry_seq, c.id, c.created_at, c.entry_type, c.program, c.asset, c.amount, c.kind AS cause,

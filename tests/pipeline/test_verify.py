@@ -223,6 +223,7 @@ BREAKAGES = [
         """INSERT INTO store.due_entries SELECT * REPLACE (8 AS entry_seq) FROM store.due_entries WHERE entry_seq = 9;
             INSERT INTO store.movements SELECT * REPLACE (8 AS entry_seq) FROM store.movements WHERE entry_seq = 9""",
     ),
+    ("lot_ids_are_unique", "UPDATE store.lots SET entry_seq = 1 WHERE lot_seq = 2"),
     ("holder_ids_are_unique", "UPDATE store.holders SET external_id = 'alice'"),
     ("entries_have_causes", "UPDATE store.movements SET log_seq = 5 WHERE entry_seq = 5"),
     ("entries_have_causes", "DELETE FROM store.due_entries WHERE entry_seq = 6"),

@@ -120,14 +120,18 @@ SELECT a.number, a.rule_version, a.action_index, a.type, a.asset, a.key, a.descr
     r.key AS rule_key, a.rule
 FROM store.actions AS a JOIN store.rule_list AS r ON r.number = a.rule;
 
--- One row per entry. Every action, operation and due item makes one entry so far, so `n` of its id is 0.
+-- The id of the entry that a record makes. Every action and operation makes one entry so far, so its `n` is 0.
+CREATE OR REPLACE MACRO store.entry_id(kind, record_id, rule_id, action_index) AS
+    store.uuid5(record_id, CASE kind WHEN 1 THEN 'entry:' || CAST(rule_id AS VARCHAR) || ':' || action_index || ':0'
+        ELSE 'entry:0' END);
+
+-- One row per entry that a record made.
 CREATE OR REPLACE VIEW store.caused_entries AS
 SELECT m.entry_seq, m.log_seq, m.entry_type, m.action, m.asset, m.amount, m.lot_seq,
     r.kind, r.id AS record_id, r.program, r.processed_at AS created_at,
     coalesce(a.description, r.description) AS description,
     a.rule_id, a.rule_key, a.rule_version, a.action_index,
-    store.uuid5(r.id, CASE r.kind WHEN 1 THEN 'entry:' || CAST(a.rule_id AS VARCHAR) || ':' || a.action_index || ':0'
-        ELSE 'entry:0' END) AS id
+    store.entry_id(r.kind, r.id, a.rule_id, a.action_index) AS id
 FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS entry_type,
         any_value(action) AS action, any_value(asset) AS asset, CAST(sum(amount) AS BIGINT) AS amount,
         max(lot_seq) AS lot_seq
@@ -135,9 +139,14 @@ FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS 
 JOIN store.record_list AS r USING (log_seq)
 LEFT JOIN store.action_list AS a ON a.number = m.action;
 
--- Every entry that makes lots makes one so far, so its position among them is 0.
+-- Every entry that makes lots makes one so far, so its position among them is 0. The creating movement is joined as it
+-- is stored, not grouped, so that a look-up of one lot reads little else.
 CREATE OR REPLACE VIEW store.lot_list AS
-SELECT l.*, store.uuid5(e.id, 'lot:0') AS id FROM store.lots AS l LEFT JOIN store.caused_entries AS e USING (entry_seq);
+SELECT l.*, store.uuid5(store.entry_id(r.kind, r.id, a.rule_id, a.action_index), 'lot:0') AS id
+FROM store.lots AS l
+JOIN store.movements AS m ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
+JOIN store.record_list AS r ON r.log_seq = m.log_seq
+LEFT JOIN store.action_list AS a ON a.number = m.action;
 
 CREATE OR REPLACE VIEW store.entry_list AS
 SELECT c.entry_seq, c.id, c.created_at, c.entry_type, c.program, c.asset, c.amount, c.kind AS cause,

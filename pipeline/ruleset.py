@@ -166,8 +166,8 @@ def _needs_consent(plan: LoadPlan) -> Refused:
 
 
 def _refuse_unexecuted(definitions: Definitions) -> None:
-    issues = [issue for program, rule in definitions.rules() if program.status != "ARCHIVED" and rule.status == "ACTIVE"
-              for issue in _unexecuted(definitions, rule)]  # fmt: skip
+    active = [rule for program, rule in definitions.rules() if program.status != "ARCHIVED" and rule.status == "ACTIVE"]
+    issues = [issue for rule in active for issue in _unexecuted(definitions, rule)]
     if issues:
         raise IssueError(issues)
 
@@ -178,12 +178,10 @@ def _unexecuted(definitions: Definitions, rule: Rule) -> Iterator[Issue]:
     for action in rule.actions:
         if action.type not in EXECUTED_ACTIONS:
             found.append(f"action {action.type}")
-        elif getattr(action, "target", None) is not None:
-            found.append(f"the target of {action.type}")
+        elif (target := getattr(action, "target", None)) is not None and target.type != "PROGRAM":
+            found.append(f"a {target.type} target of {action.type}")
         elif getattr(action, "bucket", "AVAILABLE") != "AVAILABLE":
             found.append(f"{action.type} with bucket {getattr(action, 'bucket', '')}")
-        elif getattr(action, "reset_after", None) is not None:
-            found.append("reset_after of COUNTER")
     if rule.budgets:
         found.append("budgets")
     origin = definitions.origins.get(rule.id)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Protocol
 
-import re2  # type: ignore[import-untyped]
+import re2
 
 from earnbook.rules.syntax import Uint
 from earnbook.rules.values import (

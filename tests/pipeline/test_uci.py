@@ -71,12 +71,12 @@ def test_every_invoice_line_is_accounted_for_and_the_points_are_exact(tmp_path: 
     assert report.participants_created == 4_372
 
     with duckdb.connect(str(tmp_path / "giftshop.duckdb"), read_only=True) as book:
-        assert book.sql("SELECT count(*) FROM evaluations WHERE status = 'SUCCESS'").fetchone() == (18_532,)
-        assert book.sql("SELECT sum(amount_minor) FROM balances WHERE entity_type = 'PARTICIPANT'").fetchone() == (
+        assert book.execute("SELECT count(*) FROM evaluations WHERE status = 'SUCCESS'").fetchone() == (18_532,)
+        assert book.execute("SELECT sum(amount_minor) FROM balances WHERE entity_type = 'PARTICIPANT'").fetchone() == (
             8_902_670,
         )
-        assert book.sql("SELECT count(*) FROM rejects WHERE reason = 'MISSING_PARTICIPANT'").fetchone() == (3_710,)
-        assert book.sql(
+        assert book.execute("SELECT count(*) FROM rejects WHERE reason = 'MISSING_PARTICIPANT'").fetchone() == (3_710,)
+        assert book.execute(
             "SELECT count(*) FROM events WHERE event_data->>'type' = 'cancellation'"
         ).fetchone() == (3_654,)
     assert verify_book(tmp_path / "giftshop.duckdb").findings == ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from cel_expr_python import cel  # type: ignore[import-untyped]
+from cel_expr_python import cel
 
 from earnbook.rules.lower_closure import lower_closure
 from earnbook.rules.parse import parse_expression

@@ -16,21 +16,22 @@ _NOT_COMPARED = {
 def fingerprint(book: Path) -> dict[str, tuple[int, int]]:
     """For every physical table: its row count and an order-free hash of the rows, batches and positions left out."""
     with duckdb.connect(str(book), read_only=True) as connection:
-        tables = connection.sql(
+        tables = connection.execute(
             "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() "
-            "WHERE schema_name = 'store' GROUP BY table_name ORDER BY table_name"
+            "WHERE schema_name = 'store' AND table_name IN (SELECT table_name FROM duckdb_tables()) "
+            "GROUP BY table_name ORDER BY table_name"
         ).fetchall()
         result = {}
         for table, columns in tables:
             if table in _NOT_COMPARED:
                 continue
             kept = ", ".join(f'"{name}"' for name in columns if name not in _LEFT_OUT)
-            row = connection.sql(
+            row = connection.execute(
                 f"SELECT count(*), coalesce(sum(hash({kept})::HUGEINT), 0) FROM store.{table}"
             ).fetchone()
             assert row is not None
             result[table] = (int(row[0]), int(row[1]))
-        clock = connection.sql("SELECT book_clock FROM store.batches ORDER BY batch DESC LIMIT 1").fetchone()
+        clock = connection.execute("SELECT book_clock FROM store.batches ORDER BY batch DESC LIMIT 1").fetchone()
     result["book clock"] = (0, int(clock[0]) if clock else 0)
     return result
 

@@ -86,7 +86,7 @@ def write_shown(output: Output, shown: Shown) -> None:
     with _text_sink(output) as sink:
         for section in shown.sections:
             if section.table.num_rows:
-                table = _scaled(section.table, section.amounts)
+                table = _without_empty_columns(_scaled(section.table, section.amounts))
                 drawn = _rich_record(table) if section.single else _rich_table(table, right=section.amounts)
                 draw(sink, Text(section.title, style="bold"), Padding(drawn, (0, 0, 1, 2), expand=False))
 
@@ -139,6 +139,9 @@ def _plain(value: object) -> Json:
             return value.isoformat()
         case bytes():
             return value.hex()
+        case pa.MonthDayNano(months, days, nanoseconds):
+            seconds = Decimal(nanoseconds) / 1_000_000_000
+            return f"P{months}M{days}DT{seconds:f}S"
         case Mapping():
             return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple():
@@ -168,6 +171,11 @@ def _with_decimals(value: Decimal | None, scale: int) -> str | None:
     return f"{whole}.{decimals[:scale].ljust(scale, '0')}" if scale else whole
 
 
+def _without_empty_columns(table: pa.Table) -> pa.Table:
+    """The table without columns that say nothing in any row."""
+    return table.select([name for name in table.column_names if table[name].null_count < table.num_rows])
+
+
 def _rich_table(table: pa.Table, *, right: Sequence[str] = ()) -> Table:
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for field in table.schema:
@@ -181,13 +189,12 @@ def _rich_table(table: pa.Table, *, right: Sequence[str] = ()) -> Table:
 
 
 def _rich_record(table: pa.Table) -> Table:
-    """The fields of one row below each other, absent ones left out."""
+    """The fields of one row below each other."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in table.to_pylist()[0].items():
-        if value is not None:
-            grid.add_row(escape(name), Text(_cell(value)))
+        grid.add_row(escape(name), Text(_cell(value)))
     return grid
 
 

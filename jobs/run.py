@@ -73,7 +73,14 @@ class _FailOn(click.ParamType[frozenset[str]]):
     help="Format of the inputs; else by file ending, and NDJSON for standard input.",
 )
 @click.option("--program", metavar="KEY", help="Program of records that name none.")
-@click.option("--clock", type=_Clock(), default="now", show_default=True, help="Processing time of the records.")
+@click.option(
+    "--clock",
+    type=_Clock(),
+    metavar="now|event|TIME",
+    default="now",
+    show_default=True,
+    help="Processing time of the records.",
+)
 @click.option(
     "--order",
     type=click.Choice([o.value for o in Order]),
@@ -81,7 +88,9 @@ class _FailOn(click.ParamType[frozenset[str]]):
     show_default=True,
     help="Order of the log: by timestamp, or as read.",
 )
-@click.option("--horizon", type=_Horizon(), help="Refuse timestamps later than this; none: accept all.")
+@click.option(
+    "--horizon", type=_Horizon(), metavar="TIME|none", help="Refuse timestamps later than this; none: accept all."
+)
 @click.option("--allow-late", is_flag=True, help="Under --clock event: accept records mostly over 48 h late.")
 @click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")
 @click.option(
@@ -109,7 +118,9 @@ class _FailOn(click.ParamType[frozenset[str]]):
 )
 @click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
 @click.option("--dry-run", is_flag=True, help="Decide and summarise everything, commit nothing.")
-@click.option("--fail-on", type=_FailOn(), default=frozenset(), help="Exit with 4 if there are any.")
+@click.option(
+    "--fail-on", type=_FailOn(), metavar="reject,failed", default=frozenset(), help="Exit with 4 if there are any."
+)
 @lock_wait_option
 @output_options
 @click.pass_context

@@ -217,7 +217,7 @@ _LOTS = """
 _ENROLLMENTS = "SELECT program, status FROM enrollments WHERE external_id = $key ORDER BY program"
 _TAGS = "SELECT tag FROM tags WHERE entity_type = 'PARTICIPANT' AND entity = $key ORDER BY tag"
 _COUNTERS = """
-    SELECT key, value, last_reset_at, reset_after FROM counters
+    SELECT key, value, last_reset_at, CAST(reset_after AS VARCHAR) AS reset_after FROM counters
     WHERE entity_type = 'PARTICIPANT' AND entity = $key ORDER BY key
 """
 _ATTRIBUTES = "SELECT key, value FROM attributes WHERE entity_type = 'PARTICIPANT' AND entity = $key ORDER BY key"

@@ -88,18 +88,12 @@ def _headline(report: RunReport) -> str:
 def _lines(report: RunReport) -> list[tuple[str, str]]:
     rejected = sum(report.rejected.values())
     failed = sum(report.failed.values())
+    read = f"{report.rows_read:,} read = {report.events:,} events + {report.operations:,} operations + "
+    decided = f"{report.new_records:,} new + {report.generated:,} generated = {report.completed:,} completed + "
     known = f"; {report.rejects_known:,} of them known from an earlier run" if report.rejects_known else ""
     return [
-        (
-            "Rows",
-            f"{report.rows_read:,} read = {report.events:,} events + {report.operations:,} operations + "
-            f"{report.duplicates:,} duplicates + {rejected:,} rejected",
-        ),
-        (
-            "Records",
-            f"{report.new_records:,} new + {report.generated:,} generated = {report.completed:,} completed + "
-            f"{failed:,} failed",
-        ),
+        ("Rows", f"{read}{report.duplicates:,} duplicates + {rejected:,} rejected" if report.inputs else ""),
+        ("Records", f"{decided}{failed:,} failed" if report.inputs else ""),
         ("Rejected", _counts(report.rejected) + known),
         ("Failed", _counts(report.failed)),
         ("Late", f"{report.late:,} came after a record of a later time" if report.late else ""),
@@ -134,11 +128,12 @@ def _ruleset(report: RunReport) -> str:
 
 
 def _clock(report: RunReport) -> str:
+    clock = report.clock.replace(".000000Z", "Z")
     if report.clock_before_us == report.clock_after_us:
-        return f"{report.clock}; book clock stays {_short_time(report.clock_after_us)}"
+        return f"{clock}; book clock stays {_short_time(report.clock_after_us)}"
     if report.clock_before_us <= 0:
-        return f"{report.clock}; book clock now {_short_time(report.clock_after_us)}"
-    return f"{report.clock}; book clock {_short_time(report.clock_before_us)} -> {_short_time(report.clock_after_us)}"
+        return f"{clock}; book clock now {_short_time(report.clock_after_us)}"
+    return f"{clock}; book clock {_short_time(report.clock_before_us)} -> {_short_time(report.clock_after_us)}"
 
 
 def _short_time(us: int) -> str:

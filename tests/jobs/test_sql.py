@@ -42,6 +42,12 @@ def test_csv_has_a_header_exact_amounts_and_times_in_utc(book: Path) -> None:
     ]
 
 
+def test_intervals_and_bytes_are_text(book: Path) -> None:
+    query = "SELECT INTERVAL '1 month 2 days 1.5 seconds' AS i, '\\xFF'::BLOB AS b, DATE '2026-01-31' AS d"
+    (row,) = json.loads(run_command("sql", query, "--book", book, "--format", "json").stdout)
+    assert row == {"i": "P1M2DT1.5S", "b": "ff", "d": "2026-01-31"}
+
+
 def test_parquet_keeps_the_types(book: Path, tmp_path: Path) -> None:
     path = tmp_path / "balances.parquet"
     assert run_command("sql", QUERY, "--book", book, "-o", path).exit_code == 0

@@ -32,11 +32,14 @@ def commands_markdown() -> str:
 
 
 def _section(words: tuple[str, ...], command: click.Command) -> str:
-    parent: click.Context | None = None
-    for word in words[:-1]:
-        parent = click.Context(command, info_name=word, parent=parent)
-    context = command.make_context(words[-1], ["--help"], parent=parent, resilient_parsing=True)
-    context.terminal_width = context.max_content_width = _WIDTH
+    settings = cli.context_settings | {"terminal_width": _WIDTH, "max_content_width": _WIDTH}
+    context = click.Context(cli, info_name=words[0], **settings)
+    for word in words[1:]:
+        group = context.command
+        assert isinstance(group, click.Group)
+        found = group.get_command(context, word)
+        assert found is not None
+        context = click.Context(found, info_name=word, parent=context)
     return f"## {' '.join(words)}\n\n```text\n{command.get_help(context).rstrip()}\n```"
 
 

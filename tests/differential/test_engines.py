@@ -13,8 +13,8 @@ from tests.support.logical import differences
 from tests.support.logs import random_scenario
 from tests.support.oracle import run_oracle
 
-QUICK = [(definitions, log) for definitions in range(10) for log in range(3)]
-MANY = [(definitions, log) for definitions in range(10, 210) for log in range(5)]
+QUICK = [(definitions, log) for definitions in range(6) for log in range(2)]
+MANY = [(definitions, log) for definitions in range(6, 206) for log in range(5)]
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])

@@ -138,7 +138,9 @@ class _Reader:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def _book_clock(self) -> int | None:
-        rows = self._rows("SELECT epoch_us(book_clock) AS book_clock FROM batches ORDER BY batch DESC LIMIT 1")
+        rows = self._rows(
+            "SELECT nullif(epoch_us(book_clock), 0) AS book_clock FROM batches ORDER BY batch DESC LIMIT 1"
+        )
         return rows[0]["book_clock"] if rows else None
 
     def _entries(self) -> tuple[Entry, ...]:

@@ -34,19 +34,19 @@ def random_month(definitions_seed: int, log_seed: int, rows: int) -> Scenario:
     return Scenario(definitions=definitions, runs=(Run(lines=tuple(_log(chance, definitions, rows))),))
 
 
-def day_by_day(scenario: Scenario) -> Scenario:
-    """The rows of all runs, one run per UTC day of their timestamps; rows that are no records come first."""
+def cut_by_days(scenario: Scenario, days: int) -> Scenario:
+    """The rows of all runs, one run for every so many UTC days of timestamps; rows that are no records come first."""
     definitions = read_definitions(scenario.definitions)
-    days: dict[int, list[str]] = defaultdict(list)
+    parts: dict[int, list[str]] = defaultdict(list)
     for run in scenario.runs:
         for row, line in enumerate(run.lines):
             try:
-                day = read_row(line, 0, row, definitions).timestamp // 86_400_000_000
+                part = read_row(line, 0, row, definitions).timestamp // (days * 86_400_000_000)
             except Rejected:
-                day = 0
-            days[day].append(line)
+                part = 0
+            parts[part].append(line)
     return Scenario(
-        definitions=scenario.definitions, runs=tuple(Run(lines=tuple(lines)) for _, lines in sorted(days.items()))
+        definitions=scenario.definitions, runs=tuple(Run(lines=tuple(lines)) for _, lines in sorted(parts.items()))
     )
 
 

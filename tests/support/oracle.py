@@ -71,6 +71,8 @@ class Oracle:
         fixed_at = None if run.clock == "event" else parse_time(run.clock)
         if fixed_at is not None and self._state.book_clock is not None and fixed_at < self._state.book_clock:
             raise ValueError("a fixed time before the book clock is refused (§4.3)")
+        before = (self._state.log_seq, self._state.book_clock, len(self._log.rejects))
+        counted = (self._log.rows_read, self._log.duplicates)
         records = list(self._conform(number, run))
         if run.order == "time":
             records.sort(key=lambda record: record.timestamp)
@@ -78,6 +80,9 @@ class Oracle:
             self._take(record, record.timestamp if fixed_at is None else fixed_at)
         if run.lines and fixed_at is not None:
             self._do_due_work(fixed_at)
+        if before == (self._state.log_seq, self._state.book_clock, len(self._log.rejects)):
+            # A run of nothing but duplicates commits no batch, so no batch counts its rows.
+            self._log.rows_read, self._log.duplicates = counted
         if run.advance_to is not None:
             self._do_due_work(parse_time(run.advance_to))
         self._report()

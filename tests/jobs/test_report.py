@@ -97,7 +97,8 @@ def test_csv_and_parquet_hold_the_same_rows(book: Path, tmp_path: Path) -> None:
     target = tmp_path / "summary.parquet"
     assert run_command("report", "ledger-summary", "--book", book, "-o", target).exit_code == 0
     query = f"SELECT total_issued, typeof(total_issued) FROM '{target}' WHERE asset = 'PTS'"
-    assert [str(value) for value in duckdb.sql(query).fetchall()[0]] == ["46.50", "DECIMAL(38,2)"]
+    with duckdb.connect() as connection:
+        assert [str(value) for value in connection.execute(query).fetchall()[0]] == ["46.50", "DECIMAL(38,2)"]
 
 
 def test_a_movement_that_its_type_cannot_have_refuses_the_report(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def commands_markdown() -> str:
 
 
 def _section(words: tuple[str, ...], command: click.Command) -> str:
-    settings = cli.context_settings | {"terminal_width": _WIDTH, "max_content_width": _WIDTH}
+    settings = {**cli.context_settings, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
     context = click.Context(cli, info_name=words[0], **settings)
     for word in words[1:]:
         group = context.command

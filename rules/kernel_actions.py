@@ -20,8 +20,9 @@ from earnbook.ledger.schema import (
     Kind,
     Outcome,
 )
-from earnbook.rules.kernel_expressions import SCALE_MAX, KernelWriter
-from earnbook.rules.kernel_operators import as_text, error_of, look_up
+from earnbook.rules.kernel_comparisons import as_text, error_of, look_up
+from earnbook.rules.kernel_expressions import KernelWriter
+from earnbook.rules.kernel_shapes import SCALE_MAX
 from earnbook.rules.kernel_values import Dyn, Lowered, Number, Text, Unsupported, any_of, is_any
 from earnbook.rules.parse import parse_expression
 from earnbook.rules.plan import ActionPlan

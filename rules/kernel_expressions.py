@@ -8,11 +8,12 @@ point where the value would be needed. Semantics are those of §5 and §11.3; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from earnbook.ledger.schema import Kind
+from earnbook.rules.kernel_shapes import STARTS, chain, decimal_constant, integer_kind, parts, rebuilt
 from earnbook.rules.kernel_values import (
     Block,
     Bool,
@@ -35,41 +36,13 @@ from earnbook.rules.syntax import Call, Expression, Has, Index, ListLiteral, Lit
 from earnbook.rules.values import Duration, EvaluationError, Timestamp
 
 BAIL_LINE = "return BAIL"
-SCALE_MAX = 18
 DEPTH_MAX = 40
 """Nested blocks of generated code; Python itself stops at 100."""
 
 NODES_MAX = 1_500
 """Nodes of an expression; a larger one is left to the closures, which have no compiler to wait for."""
 
-TIME_PARTS = {
-    "getFullYear": 0,
-    "getMonth": 1,
-    "getDayOfMonth": 2,
-    "getDate": 3,
-    "getDayOfWeek": 4,
-    "getDayOfYear": 5,
-    "getHours": 6,
-    "getMinutes": 7,
-    "getSeconds": 8,
-    "getMilliseconds": 9,
-}
-"""Parts of an instant in UTC, by the number that the prelude's `_time_part` knows them by."""
-
-_INTEGER_FUNCTIONS = frozenset(("size", "int", "indexOf", "lastIndexOf", "_%_", *TIME_PARTS))
-_DECIMAL_FUNCTIONS = frozenset(("round", "floor", "ceil", "double"))
-
 _NO_EXPRESSION = Expression("", Literal(id=0, span=Span(0, 0), value=None))
-
-_STARTS: dict[type, tuple[str, ...]] = {
-    Bool: ("2",),
-    Number: ("0", "0", "True"),
-    Text: ("-1", "True"),
-    Time: ("0", "True"),
-    Length: ("0", "True"),
-    Dyn: (str(int(Kind.ERROR)), "0", "0"),
-}
-"""What the parts of a joined value are before a branch sets them: an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +141,7 @@ class KernelWriter:
             case int() if -(2**63) < value < 2**63:
                 return Number(str(value), "0", "False", True, value)
             case Decimal() if value.is_finite():
-                return _decimal_constant(value)
+                return decimal_constant(value)
             case str():
                 return Text(self.literals.name(self.code, "text", value), "False", value)
             case Timestamp(nanoseconds=nanoseconds) if nanoseconds % 1000 == 0:
@@ -349,7 +322,7 @@ class KernelWriter:
         decisive = "0" if node.function == "_&&_" else "1"
         lowered: list[tuple[Block, str]] = []
         unsupported: list[tuple[Node, Unsupported]] = []
-        for operand in _chain(node, node.function):
+        for operand in chain(node, node.function):
             try:
                 with self.code.captured() as block:
                     result = self.boolean(self.lower(operand))
@@ -405,17 +378,17 @@ class KernelWriter:
         """One value of two branches; branches of different types become a Dyn, no branch an error."""
         code = self.code
         shape = type(known[0])
-        alike = shape in _STARTS and all(type(value) is shape for value in known)
-        targets = [code.assign("j", start) for start in _STARTS[shape if alike else Dyn]]
+        alike = shape in STARTS and all(type(value) is shape for value in known)
+        targets = [code.assign("j", start) for start in STARTS[shape if alike else Dyn]]
         headers = (f"if {condition} == 1:", f"elif {condition} == 0:")
         for header, (block, value) in zip(headers, branches, strict=True):
             with code.nested(header):
                 code.insert(block)
                 if value is None:
                     continue
-                for target, name in zip(targets, _parts(value if alike else self.dynamic(value)), strict=True):
+                for target, name in zip(targets, parts(value if alike else self.dynamic(value)), strict=True):
                     code.emit(f"{target} = {name}")
-        return _rebuilt(shape if alike else Dyn, targets, known)
+        return rebuilt(shape if alike else Dyn, targets, known)
 
     def dynamic(self, value: Lowered) -> Dyn:
         """Any value with its kind beside it."""
@@ -441,76 +414,3 @@ class KernelWriter:
 
     def _kind(self, kind: Kind, error: str) -> str:
         return self.code.assign("k", f"{int(Kind.ERROR)} if {error} else {int(kind)}")
-
-
-def _decimal_constant(value: Decimal) -> Number:
-    """A decimal literal; raises Unsupported when it is beyond int64 or 18 decimals."""
-    sign, digits, exponent = value.as_tuple()
-    mantissa = int("".join(map(str, digits)) or "0")
-    scale = -int(exponent)
-    while mantissa and scale > 0 and mantissa % 10 == 0:
-        mantissa, scale = mantissa // 10, scale - 1
-    if mantissa == 0:
-        scale = 0
-    if scale < 0 and scale >= -SCALE_MAX:
-        mantissa, scale = mantissa * 10**-scale, 0
-    if not 0 <= scale <= SCALE_MAX or mantissa >= 2**63:
-        raise Unsupported(f"{value} does not fit 64 bits")
-    return Number(str(-mantissa if sign else mantissa), str(scale), "False", False, value)
-
-
-def _chain(node: Node, function: str) -> Iterator[Node]:
-    """The operands of a chain of one operator, from left to right."""
-    if isinstance(node, Call) and node.function == function:
-        for argument in node.arguments:
-            yield from _chain(argument, function)
-    else:
-        yield node
-
-
-def _parts(value: Lowered) -> tuple[str, ...]:
-    match value:
-        case Bool(code=name):
-            return (name,)
-        case Number(mantissa=mantissa, scale=scale, error=error):
-            return mantissa, scale, error
-        case (
-            Text(code=name, error=error) | Time(microseconds=name, error=error) | Length(microseconds=name, error=error)
-        ):
-            return name, error
-        case Dyn(kind=kind, value=number, scale=scale):
-            return kind, number, scale
-        case _:
-            raise TypeError(f"{value} has no parts")
-
-
-def _rebuilt(shape: type, targets: list[str], known: list[Lowered]) -> Lowered:
-    integers = {value.integer for value in known if isinstance(value, Number | Dyn)}
-    integer = integers.pop() if len(integers) == 1 else None
-    if shape is Bool:
-        return Bool(targets[0])
-    if shape is Number:
-        return Number(targets[0], targets[1], targets[2], integer)
-    if shape is Dyn:
-        return Dyn(targets[0], targets[1], targets[2], integer)
-    return shape(targets[0], targets[1])  # type: ignore[no-any-return]
-
-
-def integer_kind(node: Node) -> bool | None:
-    """Whether numbers that an expression gives are CEL ints (True), doubles (False), or either (None)."""
-    match node:
-        case Literal(value=value):
-            return type(value) is int
-        case Call(function=name, arguments=arguments):
-            if name in _INTEGER_FUNCTIONS:
-                return True
-            if name in _DECIMAL_FUNCTIONS:
-                return False
-            if name in ("_+_", "_-_", "_*_", "_/_"):
-                kinds = [integer_kind(argument) for argument in arguments]
-                return False if False in kinds else True if all(kinds) else None
-            if name == "-_":
-                return integer_kind(arguments[0])
-            return None
-        case _:
-            return False if access_path(node)[0] == "event" else None

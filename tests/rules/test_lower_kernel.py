@@ -17,6 +17,7 @@ from tests.support.kernel_programs import (
     random_entity,
     random_event,
     random_expression,
+    random_program,
     rule,
 )
 from tests.support.kernel_rows import NOW, Entity, Pool, Row, Windowed, interpreted, run_closures, run_kernel
@@ -50,6 +51,14 @@ def test_random_expressions_mean_the_same_in_both_targets(seed: int) -> None:
     for _ in range(12):
         expression = random_expression(rng)
         _compare(_interpreted([expression]), rows, f"seed {seed}: {expression}")
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_rules_propose_the_same_in_both_targets(seed: int) -> None:
+    rng = random.Random(seed)
+    ruleset = compile_program(random_program(rng), [PTS], kernel=False)
+    rows = [Row(event=random_event(rng), participant=random_entity(rng)) for _ in range(20)]
+    _compare(ruleset, rows, f"seed {seed}")
 
 
 # Expressions that the kernel decides by itself, each over edge values: error, wrong kind and bail must not be confused.
@@ -164,8 +173,8 @@ def test_edge_values_mean_the_same_in_both_targets(expression: str) -> None:
 
 
 def test_compiled_machine_code_means_what_the_interpreted_code_means(tmp_path: Path) -> None:
-    """One program with every second expression: numba types, wraps and shifts as Python does."""
-    expressions = [*KERNEL_EXPRESSIONS[::2], "size(event.t) + 1", "event.t + 'x'"]
+    """One program with every third expression: numba types, wraps and shifts as Python does."""
+    expressions = [*KERNEL_EXPRESSIONS[::3], "size(event.t) + 1", "event.t + 'x'"]
     ruleset = compile_program(attribute_program(expressions), [PTS], cache_directory=tmp_path)
     source = ruleset.programs[0].source
     rows = _edge_rows()

@@ -86,6 +86,22 @@ def random_expression(rng: random.Random) -> str:
     return rng.choice((_boolean, _boolean, _number, _text))(rng, rng.randint(1, 4))
 
 
+def random_program(rng: random.Random) -> Program:
+    """One to three rules, each with a credit, a counter and an attribute."""
+    rules = []
+    for order in range(1, rng.randint(2, 4)):
+        reference = _text(rng, 2) if rng.random() < 0.5 else None
+        condition = _boolean(rng, 3) if rng.random() < 0.7 else random_expression(rng)
+        fields = rule(condition, _number(rng, 3), order=order, reference_id=reference)
+        fields["stop_after_match"] = rng.random() < 0.2
+        fields["actions"] += [
+            {"type": "COUNTER", "key": "c", "value": _number(rng, 2)},
+            {"type": "SET_ATTRIBUTE", "key": "c", "value": f"={random_expression(rng)}"},
+        ]
+        rules.append(fields)
+    return program_of(*rules)
+
+
 def _usual(rng: random.Random, name: str) -> Any:
     if name in ("n", "k"):
         return Decimal(rng.choice(_NUMBERS))

@@ -18,6 +18,8 @@ from earnbook.ledger.schema import (
     BAIL,
     COLUMN_SCALE_MAX,
     FX_COLUMNS,
+    FX_REFERENCE,
+    FX_REFERENCE_CODE,
     FX_TEXT_KIND,
     FX_VALUE,
     FX_VALUE_CODE,
@@ -28,6 +30,7 @@ from earnbook.ledger.schema import (
     Cells,
     Columns,
     Kind,
+    Outcome,
     Status,
     Tables,
     word_count,
@@ -179,6 +182,9 @@ def _effect(cells: list[int]) -> Effect:
     value = Fraction(cells[FX_VALUE_HIGH] * 2**64 + cells[FX_VALUE] % 2**64, 10**scale)
     if cells[FX_VALUE_CODE]:
         value = Fraction(0)
+    if cells[FX_VALUE_CODE] in (Outcome.EXPRESSION_ERROR, Outcome.EXPRESSION_LIMIT):
+        # The action ends at stage 4 of §12.3, so nobody looks at its reference.
+        cells[FX_REFERENCE], cells[FX_REFERENCE_CODE] = -1, 0
     keep_scale = cells[FX_TEXT_KIND] == Kind.NUMBER
     others = [cell for column, cell in enumerate(cells) if column not in (FX_VALUE, FX_VALUE_HIGH, FX_VALUE_SCALE)]
     return (value, scale if keep_scale else 0, *others)

@@ -120,6 +120,7 @@ def _order(writer: KernelWriter, node: Call) -> Lowered:
 
 
 def comparison(left: Number, right: Number) -> str:
+    """The expression that is -1, 0 or 1 as left is less than, equal to or greater than right."""
     return f"_compare({left.mantissa}, {left.scale}, {right.mantissa}, {right.scale})"
 
 

@@ -69,6 +69,7 @@ def chain(node: Node, function: str) -> Iterator[Node]:
 
 
 def parts(value: Lowered) -> tuple[str, ...]:
+    """The names that make up a value whose type is in `STARTS`, in that order."""
     match value:
         case Bool(code=name):
             return (name,)
@@ -85,6 +86,7 @@ def parts(value: Lowered) -> tuple[str, ...]:
 
 
 def rebuilt(shape: type, targets: list[str], known: list[Lowered]) -> Lowered:
+    """A value of this type from the names of its parts; `known` are the branches it joins."""
     integers = {value.integer for value in known if isinstance(value, Number | Dyn)}
     integer = integers.pop() if len(integers) == 1 else None
     if shape is Bool:

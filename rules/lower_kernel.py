@@ -100,7 +100,7 @@ BAIL = {bail}
 '''
 
 
-_WRITE_EFFECT = f"""@njit('void({", ".join(["int64"] * 11)})', {_OPTIONS})
+_WRITE_EFFECT = f"""@njit('void({", ".join(["int64"] * 11)})', {_OPTIONS}, cache=True)
 def _write_effect(
     effects, row, action, target, value_code, value, value_scale, text_kind, text, reference, reference_code
 ):
@@ -287,7 +287,10 @@ def _names(source: str) -> frozenset[str]:
 
 
 def _prelude(used: str) -> str:
-    """The functions of the prelude that are used, with explicit types, so that each is compiled once."""
+    """The functions of the prelude that are used, with explicit types, so that each is compiled once.
+
+    Functions with explicit types are compiled as the module is read, so they are cached like `propose` itself.
+    """
     functions = {name: function for name, function in vars(kernel_prelude).items() if inspect.isfunction(function)}
     needed = _names(used)
     chosen: dict[str, str] = {}
@@ -297,7 +300,11 @@ def _prelude(used: str) -> str:
             needed |= _names(chosen[name])
     constants = inspect.getsource(kernel_prelude)
     constants = constants[constants.index("_POWERS = ") : constants.index("\n\n\ndef ")]
-    parts = [f"@njit('{_types(functions[name])}', {_OPTIONS})\n{chosen[name]}" for name in functions if name in chosen]
+    parts = [
+        f"@njit('{_types(functions[name])}', {_OPTIONS}, cache=True)\n{chosen[name]}"
+        for name in functions
+        if name in chosen
+    ]
     return "\n\n".join((constants, *parts)).rstrip()
 
 

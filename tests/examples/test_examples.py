@@ -16,7 +16,7 @@ def _cases() -> Iterator[tuple[str, str]]:
             yield name, engine
 
 
-@pytest.mark.parametrize("name, engine", _cases())
+@pytest.mark.parametrize("name, engine", list(_cases()))
 def test_example_gives_the_book_it_describes(name: str, engine: str) -> None:
     example = load_example(name)
     book = ENGINES[engine](example.scenario)

@@ -25,7 +25,7 @@ SEEDS = range(20)
 
 def _command(book: Path, events: Path, *, batch: int) -> list[str]:
     return [
-        sys.executable, "-m", "earnbook.jobs.cli", "run", str(events), "--book", str(book),
+        sys.executable, "-m", "earnbook.jobs", "run", str(events), "--book", str(book),
         "--config", str(DEFINITIONS), "--clock", "event", "--batch-size", str(batch), "--no-progress", "-q",
     ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset
 from earnbook.rules.kernel_expressions import Note
 from earnbook.rules.lower_closure import lower_closure
+from earnbook.rules.parse_portable import is_portable
 from earnbook.rules.plan import ActionPlan, RulePlan
 from earnbook.rules.plan_columns import LookupTable, PrecomputedColumn
 from earnbook.rules.plan_reads import EventColumn, unparse
@@ -40,6 +41,7 @@ def _lines(compiled: CompiledRuleset, owner: CompiledProgram, rule: RulePlan) ->
     yield from _section("inputs made once per batch", _inputs(compiled, owner.rule_sources[rule.position]))
     yield from _section("not accelerated", _not_accelerated(owner, owner.notes[rule.position]))
     yield from _section("participants together", _coupling(owner))
+    yield from _section("other tools", _portability(rule))
     yield from _section("generated for the kernel", owner.rule_sources[rule.position].strip().splitlines())
     yield from _section("generated for the closures", _closures(rule))
 
@@ -112,6 +114,15 @@ def _coupling(owner: CompiledProgram) -> Iterator[str]:
         return
     yield "yes: the program is processed in one ordered pass"
     yield from owner.plan.coupling
+
+
+def _portability(rule: RulePlan) -> Iterator[str]:
+    expressions = (rule.condition, *(part for action in rule.actions for part in action.expressions))
+    refused = [expression.text for expression in expressions if not is_portable(expression)]
+    if not refused:
+        yield "every expression is also read by cel-python"
+    for text in refused:
+        yield f"cel-python does not read: {text}"
 
 
 def _closures(rule: RulePlan) -> Iterator[str]:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,11 +32,14 @@ from rich.table import Table
 from rich.text import Text
 
 from earnbook.jobs.options import Format, Output
+from earnbook.pipeline.config import COMPILE_STAGE, ProgressListener
 from earnbook.pipeline.config import Progress as Step
-from earnbook.pipeline.config import ProgressListener
 from earnbook.pipeline.show import Section, Shown
 
 Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
+
+COMPILE_NOTICE_SECONDS = 3.0
+COMPILE_NOTICE = "Compiling for this machine: once per version and ruleset, up to a minute."
 
 WIDTH = 100
 """Columns of words and tables where the terminal does not say."""
@@ -249,9 +253,10 @@ class _Rate(RichColumn):
 
 @contextmanager
 def progress_listener(output: Output) -> Iterator[ProgressListener]:
-    """A listener that draws progress with rate and time left on a terminal; silent elsewhere."""
+    """A listener that draws progress with rate and time left on a terminal; elsewhere it only explains a long start."""
     if not (output.progress and sys.stderr.isatty()):
-        yield _ignore
+        with _CompileNotice(output) as notice:
+            yield notice
         return
     columns = (
         SpinnerColumn(),
@@ -282,5 +287,21 @@ class _Listener:
         self._progress.update(task, completed=step.done, total=step.total, amount=amount)
 
 
-def _ignore(_: Step) -> None:
-    """No terminal, no progress."""
+class _CompileNotice:
+    """Says why the first start takes long, if it does; silent about all else."""
+
+    def __init__(self, output: Output) -> None:
+        self._timer = threading.Timer(COMPILE_NOTICE_SECONDS, say, (output, COMPILE_NOTICE))
+        self._timer.daemon = True
+
+    def __enter__(self) -> _CompileNotice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def __call__(self, step: Step) -> None:
+        if step.stage != COMPILE_STAGE:
+            self._timer.cancel()
+        elif self._timer.ident is None:
+            self._timer.start()

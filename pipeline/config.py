@@ -46,6 +46,9 @@ class Progress:
     unit: str = "records"
 
 
+COMPILE_STAGE = "compile"
+"""The stage of a run in which rules and kernel are compiled or loaded from their cache."""
+
 ProgressListener = Callable[[Progress], None]
 
 

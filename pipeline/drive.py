@@ -12,7 +12,15 @@ from pathlib import Path
 
 from earnbook.pipeline.clock import advance_clock, run_clock, wall_clock_us
 from earnbook.pipeline.commit import store_pending_ruleset
-from earnbook.pipeline.config import AdvanceRequest, ClockMode, LoadRequest, Progress, RunReport, RunRequest
+from earnbook.pipeline.config import (
+    COMPILE_STAGE,
+    AdvanceRequest,
+    ClockMode,
+    LoadRequest,
+    Progress,
+    RunReport,
+    RunRequest,
+)
 from earnbook.pipeline.job import Job
 from earnbook.pipeline.load import StoredRuleset, bring_checkpoint_forward, load_registers
 from earnbook.pipeline.ruleset import RulesetLoad, prepare_ruleset, ruleset_in_force
@@ -37,7 +45,7 @@ def run(request: RunRequest) -> RunReport:
         registers = load_registers(connection)
         clock = run_clock(request, wall_us=wall_us, book_clock_us=registers.book_clock or 0)
         load = prepare_ruleset(connection, registers, given, prune=request.prune)
-        request.progress(Progress(stage="compile rules", done=0, total=None, unit="rules"))
+        request.progress(Progress(stage=COMPILE_STAGE, done=0, total=None, unit="rules"))
         job = Job(book, connection, request, clock, load, wall_us=wall_us)
         staged = job.stage()
         stack.callback(staged.close)

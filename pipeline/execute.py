@@ -19,7 +19,18 @@ from earnbook.ledger.amounts import join_words
 from earnbook.ledger.kernel import DONE, Rules, decide, propose_list
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
-from earnbook.ledger.schema import BAIL, FX_COLUMNS, TIME_NONE, Columns, Int64s, Kind, RecordKind, StateType, Status
+from earnbook.ledger.schema import (
+    BAIL,
+    FX_COLUMNS,
+    TIME_NONE,
+    Columns,
+    Int64s,
+    Kind,
+    RecordKind,
+    StateType,
+    Status,
+    Tables,
+)
 from earnbook.ledger.state import Registers, State, text_of
 from earnbook.ledger.state_load import checkpoint
 from earnbook.pipeline.columns import TextTables, batch_columns, event_of
@@ -61,6 +72,19 @@ class Decided:
     late: int
     bailed: int
     book_clock: int
+
+
+def warm_up(run: RunTerms) -> None:
+    """Compile the kernel, or load it from its cache, by deciding a batch without records."""
+    state = State(run.terms, holders=0, rows=0)
+    nothing = np.zeros(0, np.int64)
+    state.begin_batch(work_of(program=nothing, base=nothing))
+    columns = Columns(
+        kind=np.zeros((0, 0), np.int8), value=np.zeros((0, 0), np.int64), scale=nothing, now=np.zeros(0, np.int64)
+    )
+    tables = Tables(offsets=nothing, results=np.zeros(0, np.uint8))
+    proposes = propose_list([program.propose for program in run.programs])
+    decide(state, columns, Rules(proposes=proposes, literals=run.literals, tables=tables))
 
 
 class Engine:

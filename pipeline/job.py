@@ -29,7 +29,7 @@ from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
 from earnbook.pipeline.config import ClockMode, InputReport, Progress, RunReport, RunRequest
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
-from earnbook.pipeline.execute import Decided, Engine
+from earnbook.pipeline.execute import Decided, Engine, warm_up
 from earnbook.pipeline.load import find_due_holders, load_patterns, load_registers, load_registry, stored_rejects
 from earnbook.pipeline.order import Deduplicated, SeenKeys, drop_duplicates
 from earnbook.pipeline.originals import find_originals
@@ -85,6 +85,7 @@ class Job:
         self._ruleset = compile_ruleset(load.definitions, kernel=request.kernel)
         self._pool = StringPool()
         self._terms = run_terms(load, self._ruleset, self._registry, self._pool)
+        warm_up(self._terms)
         self._batch = self._start.batch
         self._book_clock = self._start.book_clock or 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")

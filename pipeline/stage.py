@@ -27,7 +27,7 @@ from earnbook.pipeline.source_mapping import MappedReader, SourceMapping, check_
 from earnbook.pipeline.source_read import SourceReader
 from earnbook.pipeline.stage_store import RecordStore
 
-STAGED_BYTES_MAX = 1 << 30
+STAGED_BYTES_MAX = 1 << 28
 """Bytes of conformed records held in memory; beyond that they are spilled to files."""
 
 

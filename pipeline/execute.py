@@ -43,6 +43,7 @@ from earnbook.pipeline.rows import (
     event_rows,
     holder_rows,
     lot_rows,
+    open_lot_rows,
     operation_rows,
     system_rows,
     table_of,
@@ -156,7 +157,7 @@ class Engine:
             {**attributes, "value": np.where(texts < 0, attributes["value"], 0), "text": self.pool.texts(texts)},
             STATE_TABLES["attributes"],
         )
-        rows["open_lots"] = lot_rows(tables["open_lots"], self.pool, STATE_TABLES["open_lots"])
+        rows["open_lots"] = open_lot_rows(tables["open_lots"])
         systems = system_balances(self.state, since_entry=0)
         rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
         return rows
@@ -254,9 +255,9 @@ class Engine:
         systems = system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))
         tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries")}
         tables |= {
-            "lots": lot_rows(decided["lots"], self.pool, BATCH_TABLES["lots"]),
+            **lot_rows(decided["lots"], self.pool),
             "lot_moves": table_of("lot_moves", {**decided["lot_moves"], "hold_reference": None}),
-            "changes": change_rows(decided["changes"], self.pool),
+            **change_rows(decided["changes"], self.pool),
             "holders": holder_rows(decided["holders"], self.people),
             "events": event_rows(records, found, is_event, sources),
             "operations": operation_rows(records, found, is_event, sources),

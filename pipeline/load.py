@@ -14,12 +14,26 @@ import duckdb
 import pyarrow as pa
 
 from earnbook.ledger.schema import LotStatus
+from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.schema import STATE_TABLES
 from earnbook.pipeline.seal import FIRST_PREVIOUS_SEAL
 from earnbook.pipeline.store_folds import fold_sql
 from earnbook.pipeline.store_rows import one_row, transaction
 from earnbook.pipeline.store_tables import REGISTRY_TABLES
+
+
+LOADED_LOTS: pa.Schema = pa.schema(
+    [
+        *STATE_TABLES["open_lots"],
+        pa.field("program", pa.int32(), nullable=False),
+        pa.field("source", pa.int64(), nullable=False),
+        pa.field("root", pa.int64(), nullable=False),
+        pa.field("created_at", pa.int64(), nullable=False),
+        pa.field("reference", pa.string()),
+    ]
+)
+"""Open lots as `load_state` gives them: the checkpoint's columns and those of their lots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +170,7 @@ def find_holders(
 def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict[str, pa.Table]:
     """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
 
-    One table per name of `STATE_TABLES`, plus `holders` with the rows of `holders` that were asked for.
+    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`), plus `holders` with the rows of `holders` that were asked for.
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))
@@ -175,11 +189,26 @@ def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict
     for name, (condition, order) in filters.items():
         rows = _table(connection, f"SELECT * FROM store.{name} WHERE {condition} ORDER BY {order}")
         tables[name] = rows.cast(STATE_TABLES[name])
+    tables["open_lots"] = _whole_lots(connection, tables["open_lots"])
     tables["holders"] = _table(
         connection, "SELECT * FROM store.holders WHERE number IN (SELECT number FROM wanted) ORDER BY number"
     )
     connection.unregister("wanted")
     return tables
+
+
+def _whole_lots(connection: duckdb.DuckDBPyConnection, open_lots: pa.Table) -> pa.Table:
+    """Open lots with what never changes of a lot: program, source, root, created_at, reference."""
+    connection.register("wanted_lots", open_lots)
+    rows = _table(
+        connection,
+        """SELECT o.*, l.program, l.source, l.root, l.created_at, l.reference
+        FROM wanted_lots AS o LEFT JOIN store.full_lots AS l USING (lot_seq) ORDER BY lot_seq""",
+    )
+    connection.unregister("wanted_lots")
+    if rows.column("created_at").null_count:
+        raise IntegrityError("an open lot is not among the lots", "Run `earnbook verify`, or restore a copy.")
+    return rows.cast(LOADED_LOTS)
 
 
 def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:

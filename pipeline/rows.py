@@ -29,10 +29,21 @@ def table_of(name: str, columns: Mapping[str, Any], schema: pa.Schema | None = N
     return pa.table([_column(columns[field.name], field.type, rows) for field in schema], schema=schema)
 
 
-def lot_rows(columns: Rows, pool: StringPool, schema: pa.Schema) -> pa.Table:
-    """Lots, new or open: dates that are TIME_NONE become null, reference codes texts."""
+def lot_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
+    """New lots, and the details of those that have any: `lots` and `lot_details`."""
+    source, root = columns["source"], columns["root"]
+    wallets = np.where(source < 0, -source, 0)
+    has_details = (root != columns["lot_seq"]) | (columns["matures_at"] != TIME_NONE) | (columns["reference"] >= 0)
+    lots = {**columns, "wallet": wallets, "expires_at": _nullable_times(columns["expires_at"])}
+    few = {name: columns[name][has_details] for name in ("lot_seq", "root", "matures_at", "reference")}
+    details = {**few, "matures_at": _nullable_times(few["matures_at"]), "reference": pool.texts(few["reference"])}
+    return {"lots": table_of("lots", lots), "lot_details": table_of("lot_details", details)}
+
+
+def open_lot_rows(columns: Rows) -> pa.Table:
+    """The state of lots: dates that are TIME_NONE become null."""
     dates = {name: _nullable_times(columns[name]) for name in ("expires_at", "matures_at")}
-    return table_of("lots", {**columns, **dates, "reference": pool.texts(columns["reference"])}, schema)
+    return table_of("open_lots", {**columns, **dates}, STATE_TABLES["open_lots"])
 
 
 def window_rows(columns: Rows) -> pa.Table:
@@ -41,12 +52,25 @@ def window_rows(columns: Rows) -> pa.Table:
     return table_of("counters", {**columns, **windows}, STATE_TABLES["counters"])
 
 
-def change_rows(columns: Rows, pool: StringPool) -> pa.Table:
-    """Changes: a new text leaves the value columns empty, because its code means nothing outside the run."""
+def change_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
+    """Changes, and the details of those that have any: `changes` and `change_details`.
+
+    A new text leaves the value column empty, because its code means nothing outside the run.
+    """
     is_text = columns["value_kind"] == _TEXT
-    texts = pool.texts(np.where(is_text, columns["value"], -1))
-    numbers = {name: np.where(is_text, 0, columns[name]) for name in ("value", "value_high")}
-    return table_of("changes", {**columns, **numbers, "text": texts})
+    has_window = columns["reset_after"] != TIME_NONE
+    is_wide = columns["value_high"] != columns["value"] >> 63
+    changes = {**columns, "value": np.where(is_text, 0, columns["value"])}
+    few = {name: column[is_text | has_window | is_wide] for name, column in columns.items()}
+    was_text = few["value_kind"] == _TEXT
+    details = {
+        "change_seq": few["change_seq"],
+        "value_high": np.where(was_text, 0, few["value_high"]),
+        "reset_at": _nullable_times(few["reset_at"]),
+        "reset_after": _nullable_times(few["reset_after"]),
+        "text": pool.texts(np.where(was_text, few["value"], -1)),
+    }
+    return {"changes": table_of("changes", changes), "change_details": table_of("change_details", details)}
 
 
 def holder_rows(columns: Rows, people: People) -> pa.Table:

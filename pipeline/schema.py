@@ -44,11 +44,15 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         holder=_I64,
         asset=_I32,
         program=_I32,
-        source=_I64,  # account code of the source: issuance or a wallet
-        root=_I64,  # lot_seq of the root lot; its own where it is not split off
+        wallet=_I32,  # the program whose wallet paid; 0: issuance
         amount=_I64,
         created_at=_I64,
         expires_at=(_I64,),
+    ),
+    # What few lots have, one row for each that has any of it.
+    "lot_details": _schema(
+        lot_seq=_I64,
+        root=_I64,  # lot_seq of the root lot; its own where it is not split off
         matures_at=(_I64,),  # null also where it lay in the past: the lot was available at once
         reference=(_TEXT,),
     ),
@@ -109,10 +113,14 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
         value=_I64,  # low word; Status for ENROLLMENT
-        value_high=_I64,
         value_scale=_I8,
-        reset_at=_I64,  # of a counter with a window: its start and length; `TIME_NONE` for everything else
-        reset_after=_I64,
+    ),
+    # What few changes have, one row for each whose value is not all in `changes`.
+    "change_details": _schema(
+        change_seq=_I64,
+        value_high=_I64,  # high word of the value; without a row it is the sign of the low word
+        reset_at=(_I64,),  # of a counter with a window: its start and length
+        reset_after=(_I64,),
         text=(_TEXT,),
     ),
     "holders": _schema(
@@ -161,15 +169,10 @@ STATE_TABLES: dict[str, pa.Schema] = {
         lot_seq=_I64,
         holder=_I64,
         asset=_I32,
-        program=_I32,
-        source=_I64,
-        root=_I64,
         status=_I8,  # LotStatus DEFERRED, AVAILABLE or HELD
         remaining=_I64,
-        created_at=_I64,
-        expires_at=(_I64,),
+        expires_at=(_I64,),  # here as well as in `lots`: what is due is found without them
         matures_at=(_I64,),
-        reference=(_TEXT,),
     ),
 }
 """The checkpoint of state (a fold of the batch tables), current up to the batch in `meta.state_batch`."""

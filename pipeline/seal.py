@@ -93,9 +93,9 @@ SEAL_TABLES: tuple[SealTable, ...] = (
             _part(
                 "lots",
                 "lot_seq",
-                """lot_seq:8 entry_seq:8 holder:8 asset:8 program:8 source:8 root:8 amount:8 created_at:8
-                expires_at:8? matures_at:8? reference:text?""",
+                "lot_seq:8 entry_seq:8 holder:8 asset:8 program:8 wallet:8 amount:8 created_at:8 expires_at:8?",
             ),
+            _part("lot_details", "lot_seq", "lot_seq:8 root:8 matures_at:8? reference:text?"),
         ),
     ),
     SealTable(
@@ -144,8 +144,9 @@ SEAL_TABLES: tuple[SealTable, ...] = (
                 "changes",
                 "change_seq",
                 """change_seq:8 log_seq:8 action:8 entity:8 state_type:2 key:8 operation:2 value_kind:2 value:8
-                value_high:8 value_scale:2 reset_at:8 reset_after:8 text:text?""",
+                value_scale:2""",
             ),
+            _part("change_details", "change_seq", "change_seq:8 value_high:8 reset_at:8? reset_after:8? text:text?"),
             _part("holders", "number", "number:8 kind:2 external_id:text given_id:text? log_seq:8"),
             _part("names", "number", "number:8 state_type:2 text:text"),
         ),

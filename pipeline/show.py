@@ -207,12 +207,12 @@ _BALANCES = """
 _LOTS = """
     SELECT o.lot_seq, a.symbol AS asset, a.scale, store.lot_status_name(o.status) AS status,
         store.units(o.remaining, a.unit) AS remaining, store.units(l.amount, a.unit) AS amount,
-        store.instant(o.created_at) AS created_at, store.instant(o.matures_at) AS matures_at,
-        store.instant(o.expires_at) AS expires_at, o.reference AS reference_id
+        store.instant(l.created_at) AS created_at, store.instant(o.matures_at) AS matures_at,
+        store.instant(o.expires_at) AS expires_at, l.reference AS reference_id
     FROM store.current_open_lots AS o
-    JOIN store.lots AS l USING (lot_seq)
+    JOIN store.full_lots AS l USING (lot_seq)
     JOIN store.asset_list AS a ON a.number = o.asset
-    WHERE o.holder = $number ORDER BY o.asset, o.created_at, o.root, o.lot_seq
+    WHERE o.holder = $number ORDER BY o.asset, l.created_at, l.root, o.lot_seq
 """
 _ENROLLMENTS = "SELECT program, status FROM enrollments WHERE external_id = $key ORDER BY program"
 _TAGS = "SELECT tag FROM tags WHERE entity_type = 'PARTICIPANT' AND entity = $key ORDER BY tag"

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from earnbook.ledger.schema import (
     ACCOUNT_BREAKAGE,
     ACCOUNT_ISSUANCE,
-    TIME_NONE,
     Bucket,
     ChangeOperation,
     EntryType,
@@ -114,12 +113,12 @@ def _overdrafts(from_checkpoint: bool) -> str:
 
 def _open_lots(from_checkpoint: bool) -> str:
     """Lots with something left: what they had, less what movements took and what repaid overdraft."""
-    columns = "lot_seq, holder, asset, program, source, root, {}, created_at, expires_at, matures_at, reference"
+    columns = "lot_seq, holder, asset, {}, expires_at, matures_at"
     movements = _rows("movements", "entry_seq", from_checkpoint)
     first_status = f"CASE WHEN matures_at IS NULL THEN {LotStatus.AVAILABLE} ELSE {LotStatus.DEFERRED} END"
     return f"""WITH base AS ({_base(columns.format("status, remaining"), "open_lots", from_checkpoint)}
         SELECT {columns.format(f"{first_status} AS status, amount AS remaining")}
-        FROM {_rows("lots", "lot_seq", from_checkpoint)}
+        FROM {_rows("full_lots", "lot_seq", from_checkpoint)}
     ), moved AS (
         SELECT lot_seq, CAST(sum(amount) FILTER (WHERE {_TAKES}) AS BIGINT) AS taken,
             bool_or(entry_type = {EntryType.MATURITY}) AS matured
@@ -145,13 +144,13 @@ def _latest(table: str, key: str, values: str, cell: str, state_type: StateType,
     FROM (SELECT {key}, arg_max(struct_pack(operation := operation, {names}), change_seq) AS cell
         FROM ({base + " UNION ALL " if from_checkpoint else ""}
             SELECT entity, key, change_seq, operation, {values}
-            FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {state_type}
+            FROM {_rows("full_changes", "change_seq", from_checkpoint)} WHERE state_type = {state_type}
         ) AS steps({key}, change_seq, operation, {cell}) GROUP BY ALL) AS last
     WHERE last.cell.operation NOT IN ({ChangeOperation.DELETE}, {ChangeOperation.REMOVE})"""
 
 
 def _counters(from_checkpoint: bool) -> str:
-    values = f"value, value_high, value_scale, nullif(reset_at, {TIME_NONE}), nullif(reset_after, {TIME_NONE})"
+    values = "value, value_high, value_scale, reset_at, reset_after"
     cell = "low, high, scale, reset_at, reset_after"
     return _latest("counters", "entity, key", values, cell, StateType.COUNTER, from_checkpoint)
 

@@ -205,7 +205,7 @@ _LOTS = (
         table="lots",
         message="a lot is not what its creating entry credited",
         query=f"""SELECT {_batch_of("last_lot_seq", "l.lot_seq")}, 'lot ' || l.lot_seq || ' of entry ' || l.entry_seq
-            FROM store.lots AS l LEFT JOIN store.movements AS m
+            FROM store.full_lots AS l LEFT JOIN store.movements AS m
                 ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
             WHERE m.entry_seq IS NULL OR m.amount <> l.amount OR m.asset <> l.asset OR m.debit <> l.source
                 OR m.credit // 4 <> l.holder OR m.credit % 4 <> CASE WHEN l.matures_at IS NULL THEN 1 ELSE 3 END""",

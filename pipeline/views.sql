@@ -44,9 +44,9 @@ CREATE OR REPLACE MACRO store.duration_text(microseconds) AS
     || CASE WHEN microseconds % 60000000 > 0 OR microseconds = 0 THEN store.seconds_text(microseconds % 60000000)
         ELSE '' END;
 
--- The value of a counter's change (§13.1): a number, or an object where it has a window (-2^63: no window).
+-- The value of a counter's change (§13.1): a number, or an object where it has a window (null: no window).
 CREATE OR REPLACE MACRO store.counter_json(number, reset_at, reset_after) AS
-    CASE WHEN reset_after = CAST(-9223372036854775808 AS BIGINT) THEN number
+    CASE WHEN reset_after IS NULL THEN number
         ELSE '{"last_reset_at":"' || store.instant_text(reset_at) || '","reset_after":"'
             || store.duration_text(reset_after) || '","value":' || number || '}' END;
 
@@ -63,6 +63,16 @@ CREATE OR REPLACE VIEW store.checkpoint_position AS
 SELECT meta.state_batch, coalesce(b.last_log_seq, 0) AS last_log_seq, coalesce(b.last_entry_seq, 0) AS last_entry_seq,
     coalesce(b.last_lot_seq, 0) AS last_lot_seq, coalesce(b.last_change_seq, 0) AS last_change_seq
 FROM store.meta AS meta LEFT JOIN store.batches AS b ON b.batch = meta.state_batch;
+
+-- Lots and changes with what only few of them have.
+CREATE OR REPLACE VIEW store.full_lots AS
+SELECT l.*, CASE WHEN l.wallet > 0 THEN -CAST(l.wallet AS BIGINT) ELSE 1 END AS source,
+    coalesce(d.root, l.lot_seq) AS root, d.matures_at, d.reference
+FROM store.lots AS l LEFT JOIN store.lot_details AS d ON d.lot_seq = l.lot_seq;
+CREATE OR REPLACE VIEW store.full_changes AS
+SELECT c.*, coalesce(d.value_high, CASE WHEN c.value < 0 THEN -1 ELSE 0 END) AS value_high, d.reset_at, d.reset_after,
+    d.text
+FROM store.changes AS c LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq;
 
 -- (state views are made here)
 
@@ -143,7 +153,7 @@ LEFT JOIN store.action_list AS a ON a.number = m.action;
 -- is stored, not grouped, so that a look-up of one lot reads little else.
 CREATE OR REPLACE VIEW store.lot_list AS
 SELECT l.*, store.uuid5(store.entry_id(r.kind, r.id, a.rule_id, a.action_index), 'lot:0') AS id
-FROM store.lots AS l
+FROM store.full_lots AS l
 JOIN store.movements AS m ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
 JOIN store.record_list AS r ON r.log_seq = m.log_seq
 LEFT JOIN store.action_list AS a ON a.number = m.action;
@@ -153,7 +163,7 @@ SELECT c.entry_seq, c.id, c.created_at, c.entry_type, c.program, c.asset, c.amou
     c.record_id AS cause_id, c.log_seq, CASE c.kind WHEN 1 THEN c.record_id END AS event_id, c.rule_id, c.rule_key,
     c.rule_version, c.action_index, l.reference, c.description
 FROM store.caused_entries AS c
-LEFT JOIN (SELECT entry_seq, any_value(reference) AS reference FROM store.lots WHERE reference IS NOT NULL
+LEFT JOIN (SELECT entry_seq, any_value(reference) AS reference FROM store.full_lots WHERE reference IS NOT NULL
     GROUP BY entry_seq) AS l USING (entry_seq)
 UNION ALL
 SELECT d.entry_seq, store.uuid5(l.id, CASE m.entry_type WHEN 8 THEN 'maturity' ELSE 'expiration' END), d.created_at,
@@ -189,7 +199,7 @@ FROM (SELECT m.entry_seq, m.lot_seq, m.rowid AS leg, l.matures_at, coalesce(p.re
             AS kind,
         CASE WHEN m.entry_seq = l.entry_seq THEN m.amount WHEN m.entry_type = 8 THEN 0 ELSE -m.amount END
             - coalesce(p.repaid, 0) AS delta
-    FROM store.movements AS m JOIN store.lots AS l ON l.lot_seq = m.lot_seq
+    FROM store.movements AS m JOIN store.full_lots AS l ON l.lot_seq = m.lot_seq
     LEFT JOIN store.lot_moves AS p ON p.entry_seq = m.entry_seq AND p.lot_seq = m.lot_seq
     WHERE m.lot_seq > 0) AS s
 WINDOW w AS (PARTITION BY s.lot_seq ORDER BY s.entry_seq, s.leg);
@@ -327,7 +337,7 @@ SELECT c.*, CASE
         WHEN c.state_type = 3 THEN CAST(to_json(store.cell_text(c.value_kind, c.value, c.value_scale, c.text)) AS VARCHAR)
         WHEN c.state_type IN (5, 6) THEN '"' || store.status_name(c.value) || '"'
         ELSE c.text END AS new_value
-FROM store.changes AS c;
+FROM store.full_changes AS c;
 
 CREATE OR REPLACE VIEW main.changes AS
 SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity,

@@ -37,8 +37,9 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     ("entries", [("due_entries", "entry_seq", "entry_seq", "entry_seq:8 created_at:8 program:8 lot_seq:8")]),
     ("movements", [("movements", "entry_seq", "entry_seq",
         "entry_seq:8 log_seq:8 entry_type:2 action:8 debit:8 credit:8 asset:8 amount:8 lot_seq:8")]),
-    ("lots", [("lots", "lot_seq", "lot_seq", "lot_seq:8 entry_seq:8 holder:8 asset:8 program:8 source:8 root:8 "
-        "amount:8 created_at:8 expires_at:8? matures_at:8? reference:text?")]),
+    ("lots", [("lots", "lot_seq", "lot_seq", "lot_seq:8 entry_seq:8 holder:8 asset:8 program:8 wallet:8 "
+        "amount:8 created_at:8 expires_at:8?"),
+        ("lot_details", "lot_seq", "lot_seq", "lot_seq:8 root:8 matures_at:8? reference:text?")]),
     ("lot_moves", [("lot_moves", "entry_seq", "entry_seq", "entry_seq:8 lot_seq:8 kind:2 status_before:2 "
         "remaining_before:8 status_after:2 remaining_after:8 hold_reference:text? repaid:8")]),
     ("events", [("events", "log_seq", "log_seq", "log_seq:8 program:8 idempotency_key:text given:2 "
@@ -50,7 +51,9 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ("operations", "log_seq", "log_seq", "log_seq:8 processed_at:8 outcome:2")]),
     ("changes", [
         ("changes", "change_seq", "change_seq", "change_seq:8 log_seq:8 action:8 entity:8 state_type:2 key:8 "
-            "operation:2 value_kind:2 value:8 value_high:8 value_scale:2 reset_at:8 reset_after:8 text:text?"),
+            "operation:2 value_kind:2 value:8 value_scale:2"),
+        ("change_details", "change_seq", "change_seq",
+            "change_seq:8 value_high:8 reset_at:8? reset_after:8? text:text?"),
         ("holders", "number", "number", "number:8 kind:2 external_id:text given_id:text? log_seq:8"),
         ("names", "batch", "number", "number:8 state_type:2 text:text")]),
     ("definitions", [

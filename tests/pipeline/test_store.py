@@ -37,7 +37,7 @@ def test_columns_have_the_type_and_nullability_of_their_schema() -> None:
         '"amount" DECIMAL(38, 0) NOT NULL, "last_entry_seq" BIGINT NOT NULL)'
     )
     assert '"reference" VARCHAR,' not in sql
-    assert '"reference" VARCHAR)' in create_table_sql("lots", all_tables()["lots"])
+    assert '"reference" VARCHAR)' in create_table_sql("lot_details", all_tables()["lot_details"])
 
 
 def test_reading_a_book_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ TAMPERINGS = [
     ("outcomes", 2, "UPDATE store.operations SET outcome = 1"),
     ("changes", 1, "UPDATE store.changes SET value = 151 WHERE change_seq = 3"),
     ("changes", 3, "DELETE FROM store.changes WHERE change_seq = 8"),
-    ("changes", 2, "UPDATE store.changes SET text = 'Bonn' WHERE change_seq = 7"),
+    ("changes", 2, "UPDATE store.change_details SET text = 'Bonn' WHERE change_seq = 7"),
     ("changes", 1, "UPDATE store.changes SET change_seq = 7 - change_seq WHERE change_seq IN (3, 4)"),
     ("changes", 1, "UPDATE store.holders SET external_id = 'mallory' WHERE number = 1"),
     ("changes", 1, "UPDATE store.names SET text = 'gold' WHERE number = 2"),

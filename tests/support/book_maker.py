@@ -19,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 
 from earnbook.ledger.pool import hash_texts
-from earnbook.ledger.schema import TIME_NONE
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, StepListener, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
 from earnbook.pipeline.load import StoredRuleset, load_registers, load_registry
@@ -152,7 +151,7 @@ class BookMaker:
             "asset": 1,
             "program": 1,
         }
-        row |= {"source": 1, "root": lot_seq, "amount": amount, "created_at": self.clock, "expires_at": expires_at}
+        row |= {"wallet": 0, "root": lot_seq, "amount": amount, "created_at": self.clock, "expires_at": expires_at}
         row |= {"matures_at": matures_at, "reference": None}
         self.rows["lots"].append(row)
         lot = self.lots[lot_seq] = MadeLot(lot_seq, holder, amount, 2 if matures_at is None else 1, row)
@@ -197,9 +196,7 @@ class BookMaker:
         row = {"change_seq": self.change_seq, "log_seq": self.log_seq, "action": 0, "entity": entity}
         row |= {"state_type": state_type, "key": key, "operation": operation, "value_kind": 0, "value": 0}
         self.rows["changes"].append(
-            row
-            | {"value_high": 0, "value_scale": 0, "reset_at": TIME_NONE, "reset_after": TIME_NONE, "text": None}
-            | cell
+            row | {"value_high": 0, "value_scale": 0, "reset_at": None, "reset_after": None, "text": None} | cell
         )
         name = {1: "tags", 2: "counters", 3: "attributes", 6: "enrollments"}.get(state_type)
         if name is not None and operation in (2, 4):
@@ -222,6 +219,7 @@ class BookMaker:
                 name = "system_snapshots" if 1 <= account <= 3 else "balance_snapshots"
                 amount_of = Decimal(amount) if name == "system_snapshots" else amount
                 self.rows[name].append({"batch": self.batch, "account": account, "asset": asset, "amount": amount_of})
+        self._split_details()
         tables = {name: pa.Table.from_pylist(self.rows[name], schema=BATCH_TABLES[name]) for name in self.rows}
         counts = dict(self.counts)
         counts["rows_read"] = sum(counts.get(name, 0) for name in ("events", "operations", "rejected"))
@@ -278,6 +276,15 @@ class BookMaker:
             name: pa.Table.from_pylist([{k: row[k] for k in schema.names} for row in rows[name]], schema=schema)
             for name, schema in STATE_TABLES.items()
         }
+
+    def _split_details(self) -> None:
+        """What few lots and changes have goes to rows of its own, for those that have it."""
+        for row in self.rows["lots"]:
+            if row["matures_at"] is not None or row["reference"] is not None:
+                self.rows["lot_details"].append(row)
+        for row in self.rows["changes"]:
+            if row["value_high"] or any(row[name] is not None for name in ("reset_at", "reset_after", "text")):
+                self.rows["change_details"].append(row)
 
     def _record(self, result: str, at: int) -> None:
         self.log_seq += 1

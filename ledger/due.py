@@ -51,7 +51,7 @@ from earnbook.ledger.layout import (
     matrix,
     vector,
 )
-from earnbook.ledger.lots import await_due, close_lot, free_closed, link, set_lot, unlink
+from earnbook.ledger.lots import await_due, close_lot, free_closed, link, pass_hint, set_lot, unlink
 from earnbook.ledger.schema import ACCOUNT_BREAKAGE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus
 
 DUE_DONE = 0
@@ -154,6 +154,7 @@ def _mature(handles: Int64s, lot: int) -> None:
     if left == 0:
         close_lot(handles, lot, _CONSUMED)
         return
+    pass_hint(handles, lot)
     unlink(handles, lot)
     set_lot(handles, lot, LOT_STATUS, _LOT_AVAILABLE)
     set_lot(handles, lot, LOT_REMAINING, left)

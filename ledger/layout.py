@@ -120,8 +120,8 @@ ACCOUNT_CHAIN = 8  # first and last lot + 1 of DEFERRED, AVAILABLE, HELD (LotSta
 ACCOUNT_STRIDE_SIMPLE, ACCOUNT_STRIDE_LOT = 8, 16
 
 LOT_SEQ, LOT_SLOT, LOT_ASSET, LOT_STATUS, LOT_REMAINING, LOT_CREATED, LOT_EXPIRES, LOT_MATURES = range(8)
-LOT_ROOT, LOT_PROGRAM, LOT_SOURCE, LOT_REFERENCE, LOT_NEXT, LOT_PREVIOUS = range(8, 14)
-LOT_COLUMNS = 16  # asset is an index, program a number, source an account code; links are lot + 1
+LOT_ROOT, LOT_PROGRAM, LOT_SOURCE, LOT_REFERENCE, LOT_NEXT, LOT_PREVIOUS, LOT_HINT, LOT_HINT_SEQ = range(8, 16)
+LOT_COLUMNS = 16  # asset is an index, program a number, source an account code; links and the hint are lot + 1
 
 DUE_AT, DUE_KEY, DUE_LOT = range(3)
 DUE_COLUMNS = 3

@@ -1,8 +1,11 @@
 """Lots: the chains in which they are consumed, opening, taking from and closing them (§9.5-§9.7).
 
 Every (slot, asset, status) has a doubly linked chain in the order of §9.6: created_at, root lot, own number. New lots
-are the youngest and go to the end in one step; a lot that matures walks back from the end to its place. Rows of closed
-lots are chained as free and used again, once the record that closed them is certain.
+are the youngest and go to the end in one step. A lot that matures goes somewhere into the middle of what may be a
+hundred thousand lots of one busy holder, so a DEFERRED lot has a *hint*: an AVAILABLE lot a little older than itself.
+It is only where the search begins; a hint that has gone or was used again for another lot is noticed and not used.
+
+Rows of closed lots are chained as free and used again, once the record that closed them is certain.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from earnbook.ledger.layout import (
     LOT_COLUMNS,
     LOT_CREATED,
     LOT_EXPIRES,
+    LOT_HINT,
+    LOT_HINT_SEQ,
     LOT_MATURES,
     LOT_NEXT,
     LOT_PREVIOUS,
@@ -88,17 +93,64 @@ def _is_older(lots: Int64s, one: int, other: int) -> bool:
 def link(handles: Int64s, lot: int) -> None:
     """Put a lot into the chain of its holder, asset and status, at its place."""
     lots = matrix(handles, LOTS)
-    chain = chain_at(handles, lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], lots[lot, LOT_STATUS])
-    accounts = vector(handles, ACCOUNTS)
-    before = accounts[chain + 1]
-    after = 0
-    while before != 0 and _is_older(lots, lot, before - 1):
-        after = before
-        before = lots[before - 1, LOT_PREVIOUS]
+    slot, asset = lots[lot, LOT_SLOT], lots[lot, LOT_ASSET]
+    chain = chain_at(handles, slot, asset, lots[lot, LOT_STATUS])
+    before, after = vector(handles, ACCOUNTS)[chain + 1], 0
+    if before != 0 and _is_older(lots, lot, before - 1):
+        before, after = _search(handles, lot, chain)
     set_lot(handles, lot, LOT_PREVIOUS, before)
     set_lot(handles, lot, LOT_NEXT, after)
     _join(handles, chain, before, lot + 1)
     _join(handles, chain, lot + 1, after)
+    if lots[lot, LOT_STATUS] == _DEFERRED:
+        _hint(handles, lot, vector(handles, ACCOUNTS)[chain_at(handles, slot, asset, _AVAILABLE) + 1])
+
+
+@compiled
+def _search(handles: Int64s, lot: int, chain: int) -> tuple[int, int]:
+    """Between which lots (+ 1; 0: the end) of a chain, whose last is younger, a lot belongs.
+
+    Goes back from the end and on from the hint (or the beginning) in turns, so that the nearer one decides how long
+    it takes.
+    """
+    lots, accounts = matrix(handles, LOTS), vector(handles, ACCOUNTS)
+    younger = accounts[chain + 1]
+    older = lots[lot, LOT_HINT] if _is_good_hint(lots, lot) else 0
+    while True:
+        before = lots[younger - 1, LOT_PREVIOUS]
+        if before == 0 or _is_older(lots, before - 1, lot):
+            return before, younger
+        younger = before
+        after = accounts[chain] if older == 0 else lots[older - 1, LOT_NEXT]
+        if _is_older(lots, lot, after - 1):
+            return older, after
+        older = after
+
+
+@inlined
+def _is_good_hint(lots: Int64s, lot: int) -> bool:
+    """Whether the hint of a lot is still the lot that was noted, AVAILABLE, in the lot's own chain, and older."""
+    hint = lots[lot, LOT_HINT] - 1
+    if hint < 0 or lots[hint, LOT_SEQ] != lots[lot, LOT_HINT_SEQ] or lots[hint, LOT_STATUS] != _AVAILABLE:
+        return False
+    is_own = lots[hint, LOT_SLOT] == lots[lot, LOT_SLOT] and lots[hint, LOT_ASSET] == lots[lot, LOT_ASSET]
+    return is_own and _is_older(lots, hint, lot)
+
+
+@inlined
+def _hint(handles: Int64s, lot: int, hint: int) -> None:
+    """Note a hint (lot + 1; 0: none)."""
+    set_lot(handles, lot, LOT_HINT, hint)
+    set_lot(handles, lot, LOT_HINT_SEQ, 0 if hint == 0 else matrix(handles, LOTS)[hint - 1, LOT_SEQ])
+
+
+@compiled
+def pass_hint(handles: Int64s, lot: int) -> None:
+    """A DEFERRED lot is about to mature: the next one to do so may search from there, if it knows nothing nearer."""
+    lots = matrix(handles, LOTS)
+    after = lots[lot, LOT_NEXT] - 1
+    if after >= 0 and not (_is_good_hint(lots, after) and _is_older(lots, lot, lots[after, LOT_HINT] - 1)):
+        _hint(handles, after, lot + 1)
 
 
 @compiled

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from earnbook.rules import (
+    functions_lists,
     functions_math,
     functions_optional,
     functions_sets,
@@ -256,6 +257,7 @@ FUNCTIONS: tuple[Function, ...] = (
     *_NUMBERS,
     *(_function(texts, call, _NONE, about) for texts, call, about in functions_sets.TABLE),
     *(_function(texts, call, _NONE, about) for texts, call, about in functions_text.TABLE),
+    *(_function(texts, call, _NONE, about) for texts, call, about in functions_lists.TABLE),
     *(_function(texts, call, _NONE, about) for texts, call, about in functions_math.TABLE),
     *(_function(texts, call, _NONE, about) for texts, call, about in functions_optional.TABLE),
 )

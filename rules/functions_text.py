@@ -40,11 +40,6 @@ def trim(text: Value) -> str:
     return _text("trim", text).strip(_SPACES)
 
 
-def reverse(text: Value) -> str:
-    """`text.reverse()`: code points in reverse."""
-    return _text("reverse", text)[::-1]
-
-
 def char_at(text: Value, position: Value) -> str:
     """`text.charAt(i)`: one character, or none at the very end."""
     whole = _text("charAt", text, position)
@@ -134,7 +129,6 @@ TABLE: tuple[tuple[str | list[str], Callable[..., object], str], ...] = (
     ("(string).lowerAscii() -> string", lower_ascii, "A-Z as a-z"),
     ("(string).upperAscii() -> string", upper_ascii, "a-z as A-Z"),
     ("(string).trim() -> string", trim, "without white space at both ends"),
-    ("(string).reverse() -> string", reverse, "the characters in reverse"),
     ("(string).charAt(number) -> string", char_at, "the character at a position"),
     (
         ["(string).indexOf(string) -> int", "(string).indexOf(string, number) -> int"],

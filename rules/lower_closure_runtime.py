@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from earnbook.rules import functions, values
+from earnbook.rules.functions_lists import sort_by
 from earnbook.rules.values import (
     NONE,
     CelError,
@@ -101,6 +102,13 @@ def map_with_optionals(entries: Iterable[tuple[bool, Value, Value]]) -> dict[Val
     return made
 
 
+def present(slot: Value | CelError) -> Value:
+    """The value in a slot of `cel.block`, or the error that it became."""
+    if isinstance(slot, CelError):
+        raise slot
+    return slot
+
+
 def unknown_name(name: str) -> NoReturn:
     """A variable that the scope does not declare; checked expressions never come here."""
     raise CelError(f"there is no variable `{name}`")
@@ -159,6 +167,8 @@ NAMES: dict[str, object] = {
     "optional": optional,
     "list_with_optionals": list_with_optionals,
     "map_with_optionals": map_with_optionals,
+    "present": present,
+    "sort_by": sort_by,
     "unknown_name": unknown_name,
     "unknown_function": unknown_function,
     "wrong_count": wrong_count,

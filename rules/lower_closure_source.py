@@ -20,6 +20,7 @@ from decimal import Decimal
 
 from earnbook.rules import functions
 from earnbook.rules.lower_closure_runtime import identifier
+from earnbook.rules.parse_block import SLOT
 from earnbook.rules.syntax import (
     Bind,
     Call,
@@ -192,9 +193,7 @@ class _Writer:
             case Comprehension():
                 return self._comprehension(node, body, names)
             case Bind():
-                local = self._local("v")
-                body.line(f"{local} = {self._value(node.value, body, names)}")
-                return self._value(node.body, body, {**names, node.name: local})
+                return self._bind(node, body, names)
             case _:
                 raise TypeError(f"unknown node {type(node).__name__}")
 
@@ -218,7 +217,8 @@ class _Writer:
 
     def _name(self, node: Name, names: _Names) -> str:
         if node.name in names:
-            return names[node.name]
+            local = names[node.name]
+            return self._marked(node, f"present({local})") if node.name.startswith(SLOT) else local
         name = node.name.removeprefix(".")
         if name in self._variables:
             return f"s[{name!a}]"
@@ -374,6 +374,8 @@ class _Writer:
             else:
                 with body.block(f"if {self._condition(node.body, body, inner)}:"):
                     self._collect(node, result, variables, body, inner)
+        if node.macro == "sortBy":
+            return self._marked(node, f"sort_by({source}, {result})")
         return f"({result} == 1)" if node.macro == "exists_one" else result
 
     def _collect(self, node: Comprehension, result: str, variables: Sequence[str], body: _Body, names: _Names) -> None:
@@ -402,6 +404,17 @@ class _Writer:
             body.line(f"except CelError as error: {failure} = {failure} or error")
         body.line(f"if {'' if universal else 'not '}{result} and {failure} is not None: raise {failure}")
         return result
+
+    def _bind(self, node: Bind, body: _Body, names: _Names) -> str:
+        """`cel.bind` evaluates its value at once; an error in a slot of `cel.block` waits until the slot is read."""
+        local = self._local("v")
+        if node.name.startswith(SLOT):
+            with body.block("try:"):
+                body.line(f"{local} = {self._value(node.value, body, names)}")
+            body.line(f"except CelError as error: {local} = error")
+        else:
+            body.line(f"{local} = {self._value(node.value, body, names)}")
+        return self._value(node.body, body, {**names, node.name: local})
 
     def _optional_map(self, node: Comprehension, operand: str, body: _Body, names: _Names) -> str:
         source = self._stored(self._marked(node.range, f"optional({operand})"), body)

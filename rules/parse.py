@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from earnbook.rules.issues import IssueError, cel_syntax, cel_too_large
+from earnbook.rules.parse_block import SLOT, with_block_names
 from earnbook.rules.parse_lex import Token, TokenKind, integer_too_large, lex
-from earnbook.rules.parse_mistakes import BIND_USAGE, WORD_OPERATORS, macro_usage, unexpected
+from earnbook.rules.parse_mistakes import BIND_USAGE, BLOCK_USAGE, WORD_OPERATORS, macro_usage, unexpected
 from earnbook.rules.parse_words import MACROS, NAMESPACES, PRECEDENCE, RESERVED
 from earnbook.rules.syntax import (
     Bind,
@@ -50,7 +51,7 @@ def parse_expression(text: str) -> Expression:
     if len(text) > TEXT_MAX:
         message = f"an expression of more than {TEXT_MAX:,} characters"
         raise IssueError([cel_too_large(text, Span(0, len(text)), message, "split the rule into several")])
-    parser = _Parser(text, lex(text))
+    parser = _Parser(text, with_block_names(lex(text)))
     return Expression(text, parser.parse())
 
 
@@ -247,6 +248,8 @@ class _Parser:
     def _method(self, target: Node, name: Token, start: int) -> Node:
         if name.text == "bind" and isinstance(target, Name) and target.name == "cel":
             return self._bind(start)
+        if name.text == "block" and isinstance(target, Name) and target.name == "cel":
+            return self._block(start)
         if isinstance(target, Name) and target.name in NAMESPACES and target.name not in self._bound:
             return self._call(f"{target.name}.{name.text}", None, self._arguments(), start)
         if name.text in MACROS:
@@ -278,7 +281,7 @@ class _Parser:
             self._fail(Span(name.start, self._last_end), *macro_usage(name.text))
         macro = "exists_one" if name.text == "existsOne" else name.text
         body, transform = rest[0], None
-        if macro in ("map", "transformList", "transformMap", "transformMapEntry"):
+        if macro in ("map", "transformList", "transformMap", "transformMapEntry", "sortBy"):
             # The body is the filter, which may be left out; the transform is what becomes of each element.
             body, transform = rest if len(rest) == 2 else (self._literal(True, name.start), rest[0])
         number, span = self._fields(start, (range_, *rest))
@@ -325,6 +328,17 @@ class _Parser:
         self._close(opening, ")")
         number, span = self._fields(start, (value, body))
         return Bind(id=number, span=span, name=variable.text, value=value, body=body)
+
+    def _block(self, start: int) -> Node:
+        """`cel.block([a, b], result)`: nested bindings of the slots, each of which may read those before it."""
+        arguments = self._arguments()
+        if len(arguments) != 2 or not isinstance(arguments[0], ListLiteral):
+            self._fail(Span(start, self._last_end), *BLOCK_USAGE)
+        slots, node = arguments[0].items, arguments[1]
+        for position in reversed(range(len(slots))):
+            number, span = self._fields(start, (slots[position], node))
+            node = Bind(id=number, span=span, name=f"{SLOT}{position}", value=slots[position], body=node)
+        return node
 
     def _primary(self) -> Node:
         token = self._token

@@ -20,7 +20,7 @@ PRECEDENCE = {
 }
 """How tightly an operator binds; all are left-associative."""
 
-NAMESPACES = frozenset(("math", "sets", "strings", "optional"))
+NAMESPACES = frozenset(("math", "sets", "strings", "optional", "lists", "base64"))
 """Names before a dot that belong to the function's name, as in `math.greatest(a, b)`."""
 
 MACROS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -33,6 +33,7 @@ MACROS: dict[str, tuple[tuple[int, int], ...]] = {
     "transformList": ((3, 2), (4, 2)),
     "transformMap": ((3, 2), (4, 2)),
     "transformMapEntry": ((3, 2), (4, 2)),
+    "sortBy": ((2, 1),),
     "optMap": ((2, 1),),
     "optFlatMap": ((2, 1),),
 }

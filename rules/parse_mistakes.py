@@ -31,11 +31,18 @@ BIND_USAGE = (
 )
 """Message and remedy for a cel.bind with other arguments."""
 
+BLOCK_USAGE = (
+    "cel.block takes a list of shared parts and the expression that uses them",
+    "write cel.block([event.amount * 2], cel.index(0) + 1)",
+)
+"""Message and remedy for a cel.block with other arguments."""
+
 _MACRO_EXAMPLES = {
     "map": "list.map(x, x * 2) or list.map(x, x > 0, x * 2)",
     "transformList": "list.transformList(i, x, x * 2)",
     "transformMap": "map.transformMap(k, v, v * 2)",
     "transformMapEntry": "map.transformMapEntry(k, v, {v: k})",
+    "sortBy": "list.sortBy(x, x.name)",
     "optMap": "event.?amount.optMap(x, x * 2)",
     "optFlatMap": "event.?address.optFlatMap(a, a.?city)",
 }

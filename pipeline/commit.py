@@ -23,7 +23,7 @@ from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.seal import SEAL_TABLES, Digest, SealHeader, digest_table, seal_of
 from earnbook.pipeline.store import Book
 from earnbook.pipeline.store_checkpoint import Checkpoint, write_checkpoint
-from earnbook.pipeline.store_rows import append_rows, transaction
+from earnbook.pipeline.store_rows import append_rows, one_row, transaction
 from earnbook.pipeline.store_tables import BOOK_TABLES, REGISTRY_TABLES
 from earnbook.pipeline.store_views import install_views
 
@@ -129,7 +129,19 @@ def _write_rows(
     append_rows(connection, "definitions", rows["definitions"])
     if request.ruleset is not None:
         connection.execute("DELETE FROM store.rulesets WHERE batch = 0")
-        _insert_ruleset(connection, request.ruleset, batch)
+        _put_ruleset(connection, request.ruleset, batch)
+
+
+def _put_ruleset(connection: duckdb.DuckDBPyConnection, ruleset: StoredRuleset, batch: int) -> None:
+    """A new version, or other sources beside the version that the book has: they are not part of its hash (§6.1)."""
+    version = [ruleset.version, ruleset.sha256]
+    known = one_row(connection, "SELECT 1 FROM store.rulesets WHERE batch > 0 AND version = ? AND sha256 = ?", version)
+    if known is None:
+        _insert_ruleset(connection, ruleset, batch)
+    else:
+        connection.execute(
+            "UPDATE store.rulesets SET sources = ? WHERE version = ? AND sha256 = ?", [ruleset.sources, *version]
+        )
 
 
 def _insert_ruleset(connection: duckdb.DuckDBPyConnection, ruleset: StoredRuleset, batch: int) -> None:

@@ -21,6 +21,7 @@ from earnbook.pipeline.config import (
     RunReport,
     RunRequest,
 )
+from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.job import Job
 from earnbook.pipeline.load import StoredRuleset, bring_checkpoint_forward, load_registers
 from earnbook.pipeline.ruleset import RulesetLoad, prepare_ruleset, ruleset_in_force
@@ -36,6 +37,8 @@ def run(request: RunRequest) -> RunReport:
     """
     started = time.perf_counter()
     given = load_definitions(request.config) if request.config is not None else None
+    if given is None and not request.book.exists():
+        raise Refused(f"there is no book at {request.book}", "Give --book FILE, or --config DIR to make a new one.")
     wall_us = wall_clock_us() if request.wall_clock_us is None else request.wall_clock_us
     with ExitStack() as stack:
         path = _dry_path(stack, request.book) if request.dry_run else request.book

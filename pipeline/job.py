@@ -19,6 +19,7 @@ from uuid import uuid4
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import TIME_NONE, Int64s
@@ -26,7 +27,7 @@ from earnbook.ledger.state import Registers as StateRegisters
 from earnbook.pipeline.clock import Clock, format_time, old_event_warning, refuse_late, wall_clock_us
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
-from earnbook.pipeline.config import ClockMode, InputReport, Progress, RunReport, RunRequest
+from earnbook.pipeline.config import OLD_EVENT_US, ClockMode, InputReport, Progress, RunReport, RunRequest
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
@@ -96,7 +97,7 @@ class Job:
         self._notes: list[str] = []
         self._is_loaded = False
         self._hashes: tuple[str, ...] = ()
-        self._known_rejects: frozenset[tuple[str, int, int]] = frozenset()
+        self._known_rejects: set[tuple[str, int, int]] = set()
         self.tally.seconds("rules", started)
 
     # --- before anything is decided ---------------------------------------------------------------------------------
@@ -137,14 +138,8 @@ class Job:
 
     def check(self, staged: Staged) -> None:
         """Refuse what must be refused before the first commit; collect warnings."""
-        limit = self._request.max_rejects
-        if limit is not None and len(staged.rejects) > limit:
-            reasons = count_rejects(reject.reason.name for reject in staged.rejects)
-            shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-            raise Refused(
-                f"{len(staged.rejects):,} rows are rejected, more than --max-rejects {limit:,} ({shown})",
-                "Nothing was committed. Correct the input, or allow more.",
-            )
+        if self._request.max_rejects is not None:
+            self._refuse_rejects(staged, self._request.max_rejects)
         for source in staged.sources:
             self._warnings.extend(source.warnings)
         warning = old_event_warning(staged.timestamps, self._clock)
@@ -153,20 +148,47 @@ class Job:
         if self._clock.mode is ClockMode.EVENT and self._start.book_clock is not None:
             self._refuse_late(staged)
 
-    def _refuse_late(self, staged: Staged) -> None:
-        """Only records that are new count; they are looked for only where the old ones could be too many."""
-        try:
-            refuse_late(
-                staged.timestamps, self._clock, book_clock_us=self._book_clock, allow_late=self._request.allow_late
+    def _refuse_rejects(self, staged: Staged, limit: int) -> None:
+        """Conflicts are rejects too, so the log is gone through for them where the others are not too many (§3.5)."""
+        rejects = list(staged.rejects)
+        if len(rejects) <= limit and not self._request.ignore_conflicts:
+            rejects += [reject for found in self._look_ahead(staged) for reject in found.conflicts]
+        if len(rejects) > limit:
+            reasons = count_rejects(reject.reason.name for reject in rejects)
+            shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+            raise Refused(
+                f"{len(rejects):,} rows are rejected, more than --max-rejects {limit:,} ({shown})",
+                "Nothing was committed. Correct the input, or allow more.",
             )
-        except Refused:
-            seen = SeenKeys(staged.repeated_hashes)
-            new = [
-                self._deduplicate(table, seen, 0).records.column("timestamp").to_numpy()
-                for table in staged.batches(self._request.batch_records, self._request.order)
-            ]
-            timestamps = np.concatenate([np.zeros(0, np.int64), *new])
-            refuse_late(timestamps, self._clock, book_clock_us=self._book_clock, allow_late=False)
+
+    def _refuse_late(self, staged: Staged) -> None:
+        """Only new records count (§4.3); they are looked for only as long as the old ones among them could be too many.
+
+        Repeats can hide that nearly all new records are late, so first the late ones are counted without repeats, then
+        all records until they are twice as many.
+        """
+        if self._request.allow_late:
+            return
+        oldest = self._book_clock - OLD_EVENT_US
+        if not np.any(staged.timestamps < oldest):
+            return
+        late = sum(found.records.num_rows for found in self._look_ahead(staged, before=oldest))
+        new: list[Int64s] = [np.zeros(0, np.int64)]
+        count = 0
+        for found in self._look_ahead(staged) if late else ():
+            new.append(found.records.column("timestamp").to_numpy())
+            count += found.records.num_rows
+            if count >= 2 * late:
+                return
+        refuse_late(np.concatenate(new), self._clock, book_clock_us=self._book_clock, allow_late=False)
+
+    def _look_ahead(self, staged: Staged, *, before: int | None = None) -> Iterator[Deduplicated]:
+        """What is new of each batch, without deciding it; with `before` of the records older than that alone."""
+        seen = SeenKeys(staged.repeated_hashes)
+        for table in staged.batches(self._request.batch_records, self._request.order):
+            rows = table if before is None else table.filter(pc.less(table.column("timestamp"), before))
+            if rows.num_rows:
+                yield self._deduplicate(rows, seen, 0)
 
     # --- deciding and committing ------------------------------------------------------------------------------------
 
@@ -283,10 +305,14 @@ class Job:
         self._hashes = tuple(source.sha256 for source in staged.sources)
         if self._start.batch:
             rows = stored_rejects(self._connection, list(self._hashes)).to_pylist()
-            self._known_rejects = frozenset((row["sha256"], row["source_row"], row["reason"]) for row in rows)
+            self._known_rejects = {(row["sha256"], row["source_row"], row["reason"]) for row in rows}
 
     def _is_known(self, reject: Reject) -> bool:
-        return (self._hashes[reject.source], reject.source_row, int(reject.reason)) in self._known_rejects
+        return self._identity(reject) in self._known_rejects
+
+    def _identity(self, reject: Reject) -> tuple[str, int, int]:
+        """What makes two rejects the same one (§3.5)."""
+        return self._hashes[reject.source], reject.source_row, int(reject.reason)
 
     def _is_worth_a_batch(self, batch: _Batch) -> bool:
         """Whether anything would be written: repeats alone are not, unless this run writes something anyway."""
@@ -345,8 +371,12 @@ class Job:
         loads_now = load.changed and not self._is_loaded
         loads_now = loads_now and (batch.records.num_rows > 0 or self._clock.mode is not ClockMode.EVENT)
         self._is_loaded = self._is_loaded or loads_now
-        in_force = self._is_loaded or not load.changed
+        in_force = self._is_in_force()
         sources = self._sources.tolist() if len(self.tally.batches) == 1 else _sources_of(batch, self._sources)
+        registry = self._registry.take_rows(self._batch, sources=sources)
+        if not in_force:
+            # What is not loaded has no numbers yet: the next load may be another one.
+            registry = {name: registry[name] for name in ("sources", "batch_sources")}
         return CommitRequest(
             header=BatchHeader(
                 batch=self._batch,
@@ -375,7 +405,7 @@ class Job:
                 run_id=self._run_id,
             ),
             tables={**decided.tables, "rejects": self._reject_rows(batch)},
-            registry=self._registry.take_rows(self._batch, sources=sources),
+            registry=registry,
             definitions=definition_rows(self._registry, load, batch=self._batch, changed_at=first_at)
             if loads_now
             else None,
@@ -383,8 +413,14 @@ class Job:
             checkpoint=Checkpoint(entities=engine.entities(), tables=engine.checkpoint()) if is_last else None,
         )
 
+    def _is_in_force(self) -> bool:
+        """Whether the definitions of this run are those of the book, after what was committed so far."""
+        return self._is_loaded or not self._load.changed
+
     def _reject_rows(self, batch: _Batch) -> pa.Table:
-        new = [reject for reject in batch.rejects if not self._is_known(reject)]
+        # The same bytes under two names are stored once.
+        new = list({self._identity(reject): reject for reject in batch.rejects if not self._is_known(reject)}.values())
+        self._known_rejects.update(map(self._identity, new))
         rows = [
             {
                 "batch": self._batch,
@@ -444,8 +480,8 @@ class Job:
             lots_created=counts["lots"],
             changes=counts["changes"],
             bailed=counts["bailed"],
-            ruleset_version=self._load.version,
-            ruleset_changed=self._is_loaded,
+            ruleset_version=self._load.version if self._is_in_force() else self._start.ruleset_version,
+            ruleset_changed=self._is_loaded and self._load.version != self._start.ruleset_version,
             clock=str(self._clock.mode)
             if self._clock.mode is not ClockMode.FIXED
             else format_time(self._clock.reading_us),

@@ -73,18 +73,23 @@ def prepare_ruleset(
     versions = {item.id: item.version for item in stored} | {change.id: change.version for change in plan.changes}
     same = plan.definitions.hash == registers.ruleset_sha256
     version = registers.ruleset_version + (0 if same else 1)
+    sources = plan.definitions.sources_document()
+    in_force = load_ruleset(connection)
+    # The sources block is not part of the hash, and a pending version is gone once something else was loaded.
+    is_stored = same and in_force is not None and in_force.sources == sources
+    is_stored = is_stored and not plan.changes and load_pending_ruleset(connection) is None
     ruleset = StoredRuleset(
         version=version,
         sha256=plan.definitions.hash,
         document=plan.definitions.document,
-        sources=plan.definitions.sources_document(),
+        sources=sources,
     )
     return RulesetLoad(
         definitions=plan.definitions,
         version=version,
         versions=versions,
         changes=plan.changes,
-        stored=None if same and not plan.changes else ruleset,
+        stored=None if is_stored else ruleset,
     )
 
 

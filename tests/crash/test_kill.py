@@ -85,8 +85,6 @@ def test_any_batch_size_gives_the_same_book(tmp_path: Path) -> None:
     for batch in (777, 5_000):
         book = tmp_path / f"batches_{batch}.duckdb"
         run(
-            RunRequest(
-                book=book, inputs=(str(source),), config=DEFINITIONS, clock=ClockMode.EVENT, batch_records=batch
-            )
+            RunRequest(book=book, inputs=(str(source),), config=DEFINITIONS, clock=ClockMode.EVENT, batch_records=batch)
         )
         assert unequal_tables(whole, book) == [], f"batch size {batch}"

@@ -76,9 +76,9 @@ def test_every_invoice_line_is_accounted_for_and_the_points_are_exact(tmp_path: 
             8_902_670,
         )
         assert book.execute("SELECT count(*) FROM rejects WHERE reason = 'MISSING_PARTICIPANT'").fetchone() == (3_710,)
-        assert book.execute(
-            "SELECT count(*) FROM events WHERE event_data->>'type' = 'cancellation'"
-        ).fetchone() == (3_654,)
+        assert book.execute("SELECT count(*) FROM events WHERE event_data->>'type' = 'cancellation'").fetchone() == (
+            3_654,
+        )
     assert verify_book(tmp_path / "giftshop.duckdb").findings == ()
 
 

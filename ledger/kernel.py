@@ -59,7 +59,9 @@ from earnbook.ledger.layout import (
     WORK_PROGRAM,
     matrix,
     vector,
+    width,
 )
+from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.operate import operate
 from earnbook.ledger.patterns import pattern_of
 from earnbook.ledger.schema import (
@@ -166,7 +168,7 @@ def _always_bail(
 
 @compiled
 def _run(
-    handles: Int64s,
+    given: Int64s,
     columns: Columns,
     cells: Cells,
     literals: Int64s,
@@ -176,9 +178,10 @@ def _run(
     words: UInt64s,
     until: int,
 ) -> int:
+    handles = fixed_in(given)
     registers, work = vector(handles, REGISTERS), matrix(handles, WORK)
     programs = matrix(handles, PROGRAMS)
-    records = work.shape[1]
+    records = width(handles, WORK)
     while registers[R_CURSOR] < records:
         record = registers[R_CURSOR]
         program = work[WORK_PROGRAM, record]

@@ -11,14 +11,10 @@ or finds a table full leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
-
 import numpy as np
-from numba import carray, types
-from numba.extending import intrinsic
 
 from earnbook.ledger.compiled import inlined
+from earnbook.ledger.memory import bytes_at, integers_at, rows_at
 from earnbook.ledger.schema import Int8s, Int64s
 
 # --- tables: state --------------------------------------------------------------------------------------------------
@@ -166,48 +162,22 @@ CHANGE_COLUMNS = 13
 NEW_HOLDER_COLUMNS = 3
 
 
-def _built(function: Callable[[Any, Any], Any]) -> Callable[[int], Any]:
-    return cast(Callable[[int], Any], intrinsic(function))
-
-
-@_built
-def _integers_at(_typing: Any, address: Any) -> Any:
-    """The address as a pointer to int64."""
-    pointer = types.CPointer(types.int64)
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return pointer(address), build
-
-
-@_built
-def _bytes_at(_typing: Any, address: Any) -> Any:
-    """The address as a pointer to int8."""
-    pointer = types.CPointer(types.int8)
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return pointer(address), build
-
-
 @inlined
 def vector(handles: Int64s, table: int) -> Int64s:
     """A table of integers as one flat array."""
-    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))  # type: ignore[no-any-return]
+    return integers_at(handles[3 * table])  # type: ignore[no-any-return]
 
 
 @inlined
 def matrix(handles: Int64s, table: int) -> Int64s:
     """A table of integers as rows and columns."""
-    return carray(_integers_at(handles[3 * table]), (handles[3 * table + 1], handles[3 * table + 2]))  # type: ignore[no-any-return]
+    return rows_at(handles[3 * table], handles[3 * table + 2])  # type: ignore[no-any-return]
 
 
 @inlined
 def byte_vector(handles: Int64s, table: int) -> Int8s:
     """A table of bytes as one flat array."""
-    return carray(_bytes_at(handles[3 * table]), (handles[3 * table + 1] * handles[3 * table + 2],))  # type: ignore[no-any-return]
+    return bytes_at(handles[3 * table])  # type: ignore[no-any-return]
 
 
 @inlined

@@ -20,6 +20,7 @@ from earnbook.ledger.layout import (
     matrix,
     put,
     vector,
+    width,
 )
 from earnbook.ledger.schema import Int64s, UInt64s
 
@@ -36,7 +37,7 @@ def pattern_of(handles: Int64s, program: int, action: int, words: UInt64s, count
         count: how many words.
     """
     index, patterns = vector(handles, PATTERN_INDEX), matrix(handles, PATTERNS)
-    mask = len(index) - 1
+    mask = width(handles, PATTERN_INDEX) - 1
     place = _place(program, action, words, count) & mask
     while index[place] != 0:
         pattern = index[place] - 1
@@ -46,7 +47,7 @@ def pattern_of(handles: Int64s, program: int, action: int, words: UInt64s, count
     pattern = claim(handles, PATTERNS, R_PATTERNS)
     patterns[pattern, PATTERN_PROGRAM] = program
     patterns[pattern, PATTERN_ACTION] = action
-    for k in range(patterns.shape[1] - PATTERN_WORDS):
+    for k in range(width(handles, PATTERNS) - PATTERN_WORDS):
         patterns[pattern, PATTERN_WORDS + k] = np.int64(words[k]) if k < count else 0
     put(handles, PATTERN_INDEX, place, pattern + 1)
     return pattern

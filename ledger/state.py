@@ -65,6 +65,9 @@ _BY_ROW = {
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
 }
+_ROOM = {at.LOTS: 4, at.DUE: 4, at.CHANGES: 2}
+"""How many times the expected journal rows a table has room for. Room costs address space only, until it is used: a
+table that must grow is copied, and costs all its memory twice."""
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -103,9 +106,10 @@ class State:
         for table in _SLOT_TABLES:
             self._allocate(table, max(_ROWS_MIN, holders + len(terms.programs) + at.SLACK), self._widths[table])
         for table, columns in _BY_ROW.items():
-            self._allocate(table, max(_ROWS_MIN, rows + at.SLACK if table in (at.LOTS, at.DUE) else 256), columns)
+            expected = _ROOM[table] * rows + at.SLACK if table in _ROOM else 256
+            self._allocate(table, max(_ROWS_MIN, expected), columns)
         for table, columns in _BY_COLUMN.items():
-            self._allocate(table, columns, max(_ROWS_MIN, rows + at.SLACK))
+            self._allocate(table, columns, max(_ROWS_MIN, _ROOM.get(table, 1) * rows + at.SLACK))
         self._allocate(at.PERSON_SLOTS, _ROWS_MIN, 1)
         self._allocate(at.PERSON_ORIGINS, _ROWS_MIN, 1)
         self._allocate(at.SYSTEMS, max(1, len(terms.assets)) * 3, at.SYSTEM_COLUMNS)

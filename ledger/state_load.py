@@ -17,6 +17,7 @@ from earnbook.ledger.amounts import split_words
 from earnbook.ledger.compiled import compiled
 from earnbook.ledger.due import settle_due
 from earnbook.ledger.lots import await_due, link
+from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
 from earnbook.ledger.schema import Int64s, InventoryMode, LotStatus, Status
 from earnbook.ledger.state import State
@@ -172,8 +173,9 @@ def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
 
 
 @compiled
-def _take_in(handles: Int64s, rows: Int64s) -> None:
+def _take_in(given: Int64s, rows: Int64s) -> None:
     """Append lots that stand in chain order; LOTS and the queue have room."""
+    handles = fixed_in(given)
     registers, lots = at.vector(handles, at.REGISTERS), at.matrix(handles, at.LOTS)
     for k in range(len(rows)):
         lot = registers[at.R_LOTS]

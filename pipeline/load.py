@@ -22,7 +22,6 @@ from earnbook.pipeline.store_folds import fold_sql
 from earnbook.pipeline.store_rows import one_row, transaction
 from earnbook.pipeline.store_tables import REGISTRY_TABLES
 
-
 LOADED_LOTS: pa.Schema = pa.schema(
     [
         *STATE_TABLES["open_lots"],
@@ -170,7 +169,8 @@ def find_holders(
 def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict[str, pa.Table]:
     """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
 
-    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`), plus `holders` with the rows of `holders` that were asked for.
+    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`), plus `holders` with the rows of `holders` that
+    were asked for.
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.schema import STATE_TABLES
-from earnbook.pipeline.store_rows import append_rows
+from earnbook.pipeline.store_rows import append_rows, one_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,9 @@ def write_checkpoint(connection: duckdb.DuckDBPyConnection, checkpoint: Checkpoi
     connection.register("touched", pa.table({"entity": checkpoint.entities.cast(pa.int64())}))
     for name, schema in STATE_TABLES.items():
         rows = checkpoint.tables.get(name, schema.empty_table())
-        if name in _ENTITY:
-            connection.execute(f"DELETE FROM store.{name} WHERE {_ENTITY[name]} IN (SELECT entity FROM touched)")
-        else:
-            connection.execute(f"DELETE FROM store.{name}")
+        if one_row(connection, f"SELECT 1 FROM store.{name} LIMIT 1") is not None:
+            condition = f"{_ENTITY[name]} IN (SELECT entity FROM touched)" if name in _ENTITY else "true"
+            connection.execute(f"DELETE FROM store.{name} WHERE {condition}")
         append_rows(connection, name, rows.select(schema.names).cast(schema))
     connection.unregister("touched")
     connection.execute("UPDATE store.meta SET state_batch = ?", [batch])

@@ -3,9 +3,10 @@
 -- times are UTC. `{scale}` is the largest scale of the book's assets.
 
 -- UUIDv5 of a name in a namespace (RFC 4122): SHA-1 with the version and variant bits set.
-CREATE OR REPLACE MACRO store.uuid_of_hash(hash) AS CAST(
+-- The hash goes through a list of one: an argument that a macro names often is planned as often, and ids are nested.
+CREATE OR REPLACE MACRO store.uuid_of_hash(text) AS list_transform([text], lambda hash: CAST(
     hash[1:8] || '-' || hash[9:12] || '-5' || hash[14:16] || '-'
-    || translate(hash[17], '0123456789abcdef', '89ab89ab89ab89ab') || hash[18:20] || '-' || hash[21:32] AS UUID);
+    || translate(hash[17], '0123456789abcdef', '89ab89ab89ab89ab') || hash[18:20] || '-' || hash[21:32] AS UUID))[1];
 CREATE OR REPLACE MACRO store.uuid5(namespace, name) AS
     store.uuid_of_hash(sha1(unhex(replace(CAST(namespace AS VARCHAR), '-', '')) || encode(name)));
 
@@ -85,11 +86,11 @@ SELECT batch,
     coalesce(lag(last_holder) OVER (ORDER BY batch), 0) + 1 AS first_holder, last_holder
 FROM store.batches;
 CREATE OR REPLACE VIEW store.log_batches AS
-SELECT batch, first_log_seq FROM store.batch_spans WHERE last_log_seq >= first_log_seq;
+SELECT batch, first_log_seq, last_log_seq FROM store.batch_spans WHERE last_log_seq >= first_log_seq;
 CREATE OR REPLACE VIEW store.entry_batches AS
-SELECT batch, first_entry_seq FROM store.batch_spans WHERE last_entry_seq >= first_entry_seq;
+SELECT batch, first_entry_seq, last_entry_seq FROM store.batch_spans WHERE last_entry_seq >= first_entry_seq;
 CREATE OR REPLACE VIEW store.change_batches AS
-SELECT batch, first_change_seq FROM store.batch_spans WHERE last_change_seq >= first_change_seq;
+SELECT batch, first_change_seq, last_change_seq FROM store.batch_spans WHERE last_change_seq >= first_change_seq;
 
 CREATE OR REPLACE VIEW store.program_list AS
 SELECT number, CAST(id AS UUID) AS id, key FROM store.objects WHERE kind = 2;
@@ -100,30 +101,33 @@ SELECT number, CAST(id AS UUID) AS id, key AS symbol, scale, inventory_mode, iss
 FROM store.objects WHERE kind = 3;
 CREATE OR REPLACE VIEW store.rule_list AS
 SELECT number, CAST(id AS UUID) AS id, key, program FROM store.objects WHERE kind = 4;
-CREATE OR REPLACE VIEW store.holder_list AS
-SELECT number, kind, external_id, log_seq,
+-- The id of a holder or, from its id itself, of a program. Views compute it last, for the rows they show.
+CREATE OR REPLACE MACRO store.entity_id(entity_kind, given_id, external) AS
     coalesce(CAST(given_id AS UUID), store.uuid5((SELECT id FROM store.objects WHERE kind = 1),
-        CASE kind WHEN 1 THEN 'participant:' ELSE 'group:' END || external_id)) AS id
+        CASE entity_kind WHEN 1 THEN 'participant:' ELSE 'group:' END || external));
+CREATE OR REPLACE VIEW store.holder_list AS
+SELECT number, kind, external_id, given_id, log_seq, store.entity_id(kind, given_id, external_id) AS id
 FROM store.holders;
 
 -- Everything that owns accounts or state, by number: holders, and programs under minus their number.
 CREATE OR REPLACE VIEW store.entity_list AS
-SELECT number AS entity, kind, id, external_id AS key FROM store.holder_list
-UNION ALL SELECT -number, 3, id, key FROM store.program_list;
+SELECT number AS entity, kind, given_id, external_id AS key FROM store.holders
+UNION ALL SELECT -number, 3, CAST(id AS VARCHAR), key FROM store.program_list;
 
 CREATE OR REPLACE VIEW store.operation_list AS
-SELECT o.*, store.uuid5(coalesce(CAST(p.id AS VARCHAR), (SELECT id FROM store.objects WHERE kind = 1)),
-        'operation:' || store.operation_type_name(o.type) || ':' || o.idempotency_key) AS id,
-    p.id AS program_id, p.key AS program_key
+SELECT o.*, coalesce(p.id, (SELECT CAST(id AS UUID) FROM store.objects WHERE kind = 1)) AS namespace,
+    'operation:' || store.operation_type_name(o.type) || ':' || o.idempotency_key AS name, p.id AS program_id,
+    p.key AS program_key
 FROM store.operations AS o LEFT JOIN store.program_list AS p ON p.number = o.program;
 
--- Every record of the log with what entries and changes take from it.
+-- Every record of the log with what entries and changes take from it. Its id is `store.uuid5(namespace, name)`: not a
+-- column, because a hash of every record is dear, and most queries show few.
 CREATE OR REPLACE VIEW store.record_list AS
-SELECT e.log_seq, 1 AS kind, store.uuid5(p.id, e.idempotency_key) AS id, e.program, e.processed_at,
+SELECT e.log_seq, 1 AS kind, p.id AS namespace, e.idempotency_key AS name, e.program, e.processed_at,
     CAST(NULL AS VARCHAR) AS description
 FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
 UNION ALL
-SELECT log_seq, 2, id, program, processed_at, fields ->> '$.description' FROM store.operation_list;
+SELECT log_seq, 2, namespace, name, program, processed_at, fields ->> '$.description' FROM store.operation_list;
 
 CREATE OR REPLACE VIEW store.action_list AS
 SELECT a.number, a.rule_version, a.action_index, a.type, a.asset, a.key, a.description, r.id AS rule_id,
@@ -138,10 +142,10 @@ CREATE OR REPLACE MACRO store.entry_id(kind, record_id, rule_id, action_index) A
 -- One row per entry that a record made.
 CREATE OR REPLACE VIEW store.caused_entries AS
 SELECT m.entry_seq, m.log_seq, m.entry_type, m.action, m.asset, m.amount, m.lot_seq,
-    r.kind, r.id AS record_id, r.program, r.processed_at AS created_at,
+    r.kind, store.uuid5(r.namespace, r.name) AS record_id, r.program, r.processed_at AS created_at,
     coalesce(a.description, r.description) AS description,
     a.rule_id, a.rule_key, a.rule_version, a.action_index,
-    store.entry_id(r.kind, r.id, a.rule_id, a.action_index) AS id
+    store.entry_id(r.kind, store.uuid5(r.namespace, r.name), a.rule_id, a.action_index) AS id
 FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS entry_type,
         any_value(action) AS action, any_value(asset) AS asset, CAST(sum(amount) AS BIGINT) AS amount,
         max(lot_seq) AS lot_seq
@@ -151,8 +155,10 @@ LEFT JOIN store.action_list AS a ON a.number = m.action;
 
 -- Every entry that makes lots makes one so far, so its position among them is 0. The creating movement is joined as it
 -- is stored, not grouped, so that a look-up of one lot reads little else.
+CREATE OR REPLACE MACRO store.lot_id(kind, record_id, rule_id, action_index) AS
+    store.uuid5(store.entry_id(kind, record_id, rule_id, action_index), 'lot:0');
 CREATE OR REPLACE VIEW store.lot_list AS
-SELECT l.*, store.uuid5(store.entry_id(r.kind, r.id, a.rule_id, a.action_index), 'lot:0') AS id
+SELECT l.*, r.kind, r.namespace, r.name, a.rule_id, a.action_index
 FROM store.full_lots AS l
 JOIN store.movements AS m ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
 JOIN store.record_list AS r ON r.log_seq = m.log_seq
@@ -166,8 +172,11 @@ FROM store.caused_entries AS c
 LEFT JOIN (SELECT entry_seq, any_value(reference) AS reference FROM store.full_lots WHERE reference IS NOT NULL
     GROUP BY entry_seq) AS l USING (entry_seq)
 UNION ALL
-SELECT d.entry_seq, store.uuid5(l.id, CASE m.entry_type WHEN 8 THEN 'maturity' ELSE 'expiration' END), d.created_at,
-    m.entry_type, d.program, m.asset, m.amount, 3, l.id, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT d.entry_seq, store.uuid5(store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index),
+        CASE m.entry_type WHEN 8 THEN 'maturity' ELSE 'expiration' END), d.created_at,
+    m.entry_type, d.program, m.asset, m.amount, 3,
+    store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index), 0, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL
 FROM store.due_entries AS d
 JOIN (SELECT entry_seq, entry_type, asset, amount FROM store.movements WHERE log_seq = 0) AS m USING (entry_seq)
 JOIN store.lot_list AS l USING (lot_seq);
@@ -228,21 +237,24 @@ SELECT e.entry_seq AS seq, e.id, b.batch, store.instant(e.created_at) AS created
 FROM store.entry_list AS e
 LEFT JOIN store.program_list AS p ON p.number = e.program
 JOIN store.asset_list AS a ON a.number = e.asset
-ASOF JOIN store.entry_batches AS b ON e.entry_seq >= b.first_entry_seq;
+LEFT JOIN store.entry_batches AS b ON e.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
 CREATE OR REPLACE VIEW main.postings AS
 SELECT l.entry_seq,
     CAST(row_number() OVER (PARTITION BY l.entry_seq ORDER BY l.amount > 0, l.leg) - 1 AS SMALLINT) AS index,
-    store.account_type(l.account, n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, a.id AS asset_id,
+    store.account_type(l.account, n.kind) AS entity_type, store.entity_id(n.kind, n.given_id, n.key) AS entity_id,
+    n.key AS entity, a.id AS asset_id,
     a.symbol AS asset, store.account_bucket(l.account) AS bucket, store.units(l.amount, a.unit) AS amount,
     l.amount AS amount_minor, b.batch
 FROM store.leg_list AS l
 LEFT JOIN store.entity_list AS n ON n.entity = store.account_entity(l.account)
 JOIN store.asset_list AS a ON a.number = l.asset
-ASOF JOIN store.entry_batches AS b ON l.entry_seq >= b.first_entry_seq;
+LEFT JOIN store.entry_batches AS b ON l.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
 CREATE OR REPLACE VIEW main.lots AS
-SELECT l.lot_seq, l.id, store.entity_type_name(n.kind) AS holder_type, n.id AS holder_id, n.external_id AS holder,
+SELECT l.lot_seq, store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index) AS id,
+    store.entity_type_name(n.kind) AS holder_type, store.entity_id(n.kind, n.given_id, n.external_id) AS holder_id,
+    n.external_id AS holder,
     a.id AS asset_id, a.symbol AS asset, p.id AS program_id, p.key AS program,
     store.account_type(l.source, 3) AS source_type, s.id AS source_id, l.root AS root_lot_seq, l.entry_seq,
     store.units(l.amount, a.unit) AS amount, l.amount AS amount_minor, store.instant(l.created_at) AS created_at,
@@ -259,7 +271,7 @@ LEFT JOIN store.program_list AS p ON p.number = l.program
 LEFT JOIN store.program_list AS s ON s.number = -l.source
 LEFT JOIN store.current_open_lots AS o ON o.lot_seq = l.lot_seq
 LEFT JOIN (SELECT DISTINCT lot_seq FROM store.movements WHERE entry_type = 9) AS x ON x.lot_seq = l.lot_seq
-ASOF JOIN store.entry_batches AS b ON l.entry_seq >= b.first_entry_seq;
+LEFT JOIN store.entry_batches AS b ON l.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
 CREATE OR REPLACE VIEW main.lot_moves AS
 SELECT s.entry_seq, CAST(row_number() OVER (PARTITION BY s.entry_seq ORDER BY s.leg) - 1 AS INTEGER) AS index,
@@ -272,15 +284,17 @@ SELECT s.entry_seq, CAST(row_number() OVER (PARTITION BY s.entry_seq ORDER BY s.
     s.remaining_after AS remaining_after_minor, s.hold_reference AS hold_reference_after, s.repaid AS repaid_minor,
     b.batch
 FROM store.lot_steps AS s
-ASOF JOIN store.entry_batches AS b ON s.entry_seq >= b.first_entry_seq;
+LEFT JOIN store.entry_batches AS b ON s.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
 CREATE OR REPLACE VIEW main.events AS
 SELECT store.uuid5(p.id, e.idempotency_key) AS id, e.log_seq, b.batch, p.id AS program_id, p.key AS program,
     e.idempotency_key, 'EXTERNAL' AS event_type,
     CASE WHEN e.given & 1 > 0 THEN coalesce(e.given_participant, h.external_id) END AS external_id,
-    CASE WHEN e.given & 2 > 0 THEN coalesce(CAST(e.given_participant AS UUID), h.id) END AS participant_id,
+    CASE WHEN e.given & 2 > 0 THEN coalesce(CAST(e.given_participant AS UUID),
+        store.entity_id(h.kind, h.given_id, h.external_id)) END AS participant_id,
     CASE WHEN e.given & 4 > 0 THEN coalesce(e.given_recipient, r.external_id) END AS recipient_external_id,
-    CASE WHEN e.given & 8 > 0 THEN coalesce(CAST(e.given_recipient AS UUID), r.id) END AS recipient_id,
+    CASE WHEN e.given & 8 > 0 THEN coalesce(CAST(e.given_recipient AS UUID),
+        store.entity_id(r.kind, r.given_id, r.external_id)) END AS recipient_id,
     store.instant(e.event_timestamp) AS event_timestamp, e.event_data, e.late, CAST(0 AS TINYINT) AS generation,
     CAST(NULL AS UUID) AS parent_event_id, CAST(NULL AS UUID) AS automation_id, s.name AS source,
     nullif(e.source_row, 0) AS source_row
@@ -289,72 +303,89 @@ JOIN store.program_list AS p ON p.number = e.program
 LEFT JOIN store.holder_list AS h ON h.number = e.holder
 LEFT JOIN store.holder_list AS r ON r.number = e.recipient
 LEFT JOIN store.sources AS s ON s.number = e.source
-ASOF JOIN store.log_batches AS b ON e.log_seq >= b.first_log_seq;
+LEFT JOIN store.log_batches AS b ON e.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 CREATE OR REPLACE VIEW main.operations AS
-SELECT o.id, o.log_seq, b.batch, store.operation_type_name(o.type) AS type, o.program_id, o.program_key AS program,
+SELECT store.uuid5(o.namespace, o.name) AS id, o.log_seq, b.batch, store.operation_type_name(o.type) AS type,
+    o.program_id, o.program_key AS program,
     o.idempotency_key, store.instant(o.effective_at) AS effective_at, o.fields, o.late, s.name AS source,
     nullif(o.source_row, 0) AS source_row
 FROM store.operation_list AS o
 LEFT JOIN store.sources AS s ON s.number = o.source
-ASOF JOIN store.log_batches AS b ON o.log_seq >= b.first_log_seq;
+LEFT JOIN store.log_batches AS b ON o.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 CREATE OR REPLACE VIEW main.outcomes AS
-SELECT t.record_id, t.log_seq, 1 AS attempt, CAST(NULL AS UUID) AS by_operation_id,
-    store.instant(t.processed_at) AS processed_at, h.id AS participant_id, r.id AS recipient_id,
+SELECT store.uuid5(t.namespace, t.name) AS record_id, t.log_seq, 1 AS attempt, CAST(NULL AS UUID) AS by_operation_id,
+    store.instant(t.processed_at) AS processed_at,
+    store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id,
+    store.entity_id(r.kind, r.given_id, r.external_id) AS recipient_id,
     CASE WHEN t.failed THEN 'FAILED' ELSE 'COMPLETED' END AS status, store.outcome_name(t.outcome) AS code,
     a.rule_id, a.rule_key AS rule, a.action_index, CAST(NULL AS VARCHAR) AS message, b.batch
-FROM (SELECT store.uuid5(p.id, e.idempotency_key) AS record_id, e.log_seq, e.processed_at, e.holder, e.recipient,
+FROM (SELECT p.id AS namespace, e.idempotency_key AS name, e.log_seq, e.processed_at, e.holder, e.recipient,
         e.outcome, e.outcome > 0 AS failed, e.action
     FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
     UNION ALL
-    SELECT id, log_seq, processed_at, 0, 0, outcome, outcome > 1, 0 FROM store.operation_list) AS t
+    SELECT namespace, name, log_seq, processed_at, 0, 0, outcome, outcome > 1, 0 FROM store.operation_list) AS t
 LEFT JOIN store.holder_list AS h ON h.number = t.holder
 LEFT JOIN store.holder_list AS r ON r.number = t.recipient
 LEFT JOIN store.action_list AS a ON a.number = t.action
-ASOF JOIN store.log_batches AS b ON t.log_seq >= b.first_log_seq;
+LEFT JOIN store.log_batches AS b ON t.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 CREATE OR REPLACE VIEW main.evaluations AS
-SELECT store.uuid5(e.id, 'evaluation:1:' || CAST(r.id AS VARCHAR)) AS id, e.id AS event_id, e.log_seq, 1 AS attempt,
+SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST(r.id AS VARCHAR)) AS id,
+    store.uuid5(p.id, e.idempotency_key) AS event_id, e.log_seq, 1 AS attempt,
     r.id AS rule_id, r.key AS rule, t.rule_version, t.rule_order, store.evaluation_status_name(t.status) AS status,
     store.evaluation_reason_name(t.reason) AS reason, s.id AS stopped_by_rule_id, s.key AS stopped_by_rule,
     t.status = 1 AND e.outcome = 0 AS applied, CAST(NULL AS VARCHAR) AS error_message,
     store.instant(e.processed_at) AS created_at, b.batch
-FROM (SELECT ev.*, store.uuid5(p.id, ev.idempotency_key) AS id
-    FROM store.events AS ev JOIN store.program_list AS p ON p.number = ev.program WHERE ev.pattern > 0) AS e
+FROM store.events AS e
+JOIN store.program_list AS p ON p.number = e.program
 JOIN store.evaluation_patterns AS t USING (pattern)
 JOIN store.rule_list AS r ON r.number = t.rule
 LEFT JOIN store.rule_list AS s ON s.number = t.stopped_by
-ASOF JOIN store.log_batches AS b ON e.log_seq >= b.first_log_seq;
+LEFT JOIN store.log_batches AS b ON e.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
--- Changes with their value as JSON text; the value before is that of the last change of the same thing.
-CREATE OR REPLACE VIEW store.change_values AS
-SELECT c.*, CASE
-        WHEN c.operation IN (2, 4) THEN NULL
-        WHEN c.state_type = 1 THEN NULL
-        WHEN c.state_type = 2 THEN store.counter_json(
-            store.plain_number(store.wide_integer(c.value, c.value_high), c.value_scale), c.reset_at, c.reset_after)
-        WHEN c.state_type = 3 THEN CAST(to_json(store.cell_text(c.value_kind, c.value, c.value_scale, c.text)) AS VARCHAR)
-        WHEN c.state_type IN (5, 6) THEN '"' || store.status_name(c.value) || '"'
-        ELSE c.text END AS new_value
-FROM store.full_changes AS c;
+-- A change's value as JSON text.
+CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, high, scale, reset_at, reset_after, text) AS
+    CASE WHEN operation IN (2, 4) OR state_type = 1 THEN NULL
+        WHEN state_type = 2
+            THEN store.counter_json(store.plain_number(store.wide_integer(value, high), scale), reset_at, reset_after)
+        WHEN state_type = 3 THEN CAST(to_json(store.cell_text(kind, value, scale, text)) AS VARCHAR)
+        WHEN state_type IN (5, 6) THEN '"' || store.status_name(value) || '"'
+        ELSE text END;
+
+-- Changes with the change of the same thing before; only numbers go through the window.
+CREATE OR REPLACE VIEW store.change_steps AS
+SELECT *, lag(change_seq) OVER w AS seq_before, lag(operation) OVER w AS operation_before,
+    lag(value_kind) OVER w AS kind_before, lag(value) OVER w AS value_before, lag(value_scale) OVER w AS scale_before
+FROM store.changes WINDOW w AS (PARTITION BY entity, state_type, key ORDER BY change_seq);
+
+-- The high word of a value: what is stored, or the sign of the low word.
+CREATE OR REPLACE MACRO store.high_word(stored, low) AS coalesce(stored, CASE WHEN low < 0 THEN -1 ELSE 0 END);
 
 CREATE OR REPLACE VIEW main.changes AS
-SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity,
+SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
+    store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity,
     p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
     CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' ELSE k.text END AS key,
     store.change_operation_name(c.operation) AS operation,
-    lag(c.new_value) OVER (PARTITION BY c.entity, c.state_type, c.key ORDER BY c.change_seq) AS old_value, c.new_value,
-    CASE r.kind WHEN 1 THEN 'EVENT' ELSE 'OPERATION' END AS cause, r.id AS cause_id, c.log_seq,
-    CASE r.kind WHEN 1 THEN r.id END AS event_id, a.rule_id, a.rule_key AS rule, a.action_index,
-    store.instant(r.processed_at) AS changed_at
-FROM store.change_values AS c
-JOIN store.record_list AS r USING (log_seq)
+    CASE WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
+        store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after, o.text) END
+        AS old_value,
+    store.change_json(c.operation, c.state_type, c.value_kind, c.value, store.high_word(d.value_high, c.value),
+        c.value_scale, d.reset_at, d.reset_after, d.text) AS new_value,
+    CASE r.kind WHEN 1 THEN 'EVENT' ELSE 'OPERATION' END AS cause, store.uuid5(r.namespace, r.name) AS cause_id,
+    c.log_seq, CASE r.kind WHEN 1 THEN store.uuid5(r.namespace, r.name) END AS event_id, a.rule_id,
+    a.rule_key AS rule, a.action_index, store.instant(r.processed_at) AS changed_at
+FROM store.change_steps AS c
+LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq
+LEFT JOIN store.change_details AS o ON o.change_seq = c.seq_before
+JOIN store.record_list AS r ON r.log_seq = c.log_seq
 LEFT JOIN store.entity_list AS n ON n.entity = c.entity
 LEFT JOIN store.program_list AS p ON p.number = c.key AND c.state_type = 6
 LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)
 LEFT JOIN store.action_list AS a ON a.number = c.action
-ASOF JOIN store.change_batches AS b ON c.change_seq >= b.first_change_seq;
+LEFT JOIN store.change_batches AS b ON c.change_seq BETWEEN b.first_change_seq AND b.last_change_seq;
 
 CREATE OR REPLACE VIEW main.definitions AS
 SELECT store.object_kind_name(d.kind) AS kind, CAST(o.id AS UUID) AS object_id, o.key, d.version,
@@ -367,14 +398,15 @@ ORDER BY d.batch, d.n;
 
 CREATE OR REPLACE VIEW main.rejects AS
 SELECT r.batch, r.n, s.name AS source, r.source_row, store.reject_reason_name(r.reason) AS reason, r.field, r.message,
-    t.id AS original_id, r.raw
+    store.uuid5(t.namespace, t.name) AS original_id, r.raw
 FROM store.rejects AS r
 LEFT JOIN store.sources AS s ON s.number = r.source
 LEFT JOIN store.record_list AS t ON t.log_seq = r.original_log_seq
 ORDER BY r.batch, r.n;
 
 CREATE OR REPLACE VIEW main.balances AS
-SELECT store.account_type(c.account, n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, a.id AS asset_id,
+SELECT store.account_type(c.account, n.kind) AS entity_type,
+    store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity, a.id AS asset_id,
     a.symbol AS asset, store.account_bucket(c.account) AS bucket, store.wide_units(c.amount, a.unit, a.power) AS amount,
     CAST(c.amount AS DECIMAL(38, 0)) AS amount_minor, store.units(coalesce(o.amount, 0), a.unit) AS overdraft,
     coalesce(o.amount, 0) AS overdraft_minor, c.last_entry_seq
@@ -386,7 +418,8 @@ LEFT JOIN store.current_overdrafts AS o ON o.holder = c.account // 4 AND c.accou
     AND o.asset = c.asset;
 
 CREATE OR REPLACE VIEW main.balance_snapshots AS
-SELECT c.batch, store.account_type(c.account, n.kind) AS entity_type, n.id AS entity_id, n.key AS entity,
+SELECT c.batch, store.account_type(c.account, n.kind) AS entity_type,
+    store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity,
     a.id AS asset_id, a.symbol AS asset, store.account_bucket(c.account) AS bucket,
     store.wide_units(c.amount, a.unit, a.power) AS amount, c.amount AS amount_minor
 FROM (SELECT batch, account, asset, CAST(amount AS DECIMAL(38, 0)) AS amount FROM store.balance_snapshots
@@ -396,7 +429,8 @@ JOIN store.asset_list AS a ON a.number = c.asset;
 
 -- A participant is ACTIVE unless its last change of status says otherwise.
 CREATE OR REPLACE VIEW main.participants AS
-SELECT h.id, h.number, h.external_id, store.status_name(coalesce(s.status, 1)) AS status,
+SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS id, h.number, h.external_id,
+    store.status_name(coalesce(s.status, 1)) AS status,
     store.instant(r.processed_at) AS created_at
 FROM store.holder_list AS h
 JOIN (SELECT log_seq, processed_at FROM store.events UNION ALL SELECT log_seq, processed_at FROM store.operations) AS r
@@ -406,14 +440,15 @@ LEFT JOIN (SELECT entity, arg_max(value, change_seq) AS status FROM store.change
 WHERE h.kind = 1;
 
 CREATE OR REPLACE VIEW main.enrollments AS
-SELECT h.id AS participant_id, h.external_id, p.id AS program_id, p.key AS program,
+SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, p.id AS program_id, p.key AS program,
     store.status_name(e.status) AS status
 FROM store.current_enrollments AS e
 JOIN store.holder_list AS h ON h.number = e.holder
 JOIN store.program_list AS p ON p.number = e.program;
 
 CREATE OR REPLACE VIEW main.counters AS
-SELECT store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, k.text AS key,
+SELECT store.entity_type_name(n.kind) AS entity_type,
+    store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity, k.text AS key,
     store.plain_number(store.wide_integer(c.low, c.high), c.scale) AS value,
     store.instant(c.reset_at) AS last_reset_at, to_microseconds(c.reset_after) AS reset_after
 FROM store.current_counters AS c
@@ -421,13 +456,15 @@ JOIN store.entity_list AS n ON n.entity = c.entity
 JOIN store.names AS k ON k.number = c.key;
 
 CREATE OR REPLACE VIEW main.tags AS
-SELECT store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, k.text AS tag
+SELECT store.entity_type_name(n.kind) AS entity_type,
+    store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity, k.text AS tag
 FROM store.current_tags AS t
 JOIN store.entity_list AS n ON n.entity = t.entity
 JOIN store.names AS k ON k.number = t.key;
 
 CREATE OR REPLACE VIEW main.attributes AS
-SELECT store.entity_type_name(n.kind) AS entity_type, n.id AS entity_id, n.key AS entity, k.text AS key,
+SELECT store.entity_type_name(n.kind) AS entity_type,
+    store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity, k.text AS key,
     store.cell_text(t.kind, t.value, t.scale, t.text) AS value
 FROM store.current_attributes AS t
 JOIN store.entity_list AS n ON n.entity = t.entity
@@ -446,7 +483,7 @@ SELECT r.id, r.number, r.key, p.id AS program_id, p.key AS program
 FROM store.rule_list AS r JOIN store.program_list AS p ON p.number = r.program ORDER BY r.number;
 
 CREATE OR REPLACE VIEW main.participant_balances AS
-SELECT h.external_id, h.id AS participant_id, a.symbol AS asset,
+SELECT h.external_id, store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, a.symbol AS asset,
     store.units(c.available, a.unit) AS available, store.units(c.held, a.unit) AS held,
     store.units(c.deferred, a.unit) AS deferred, c.available AS available_minor, c.held AS held_minor,
     c.deferred AS deferred_minor

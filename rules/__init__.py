@@ -1,1 +1,1 @@
-"""earnbook.rules: definitions and CEL rules, from text to functions that propose effects. No I/O beyond reading definition files."""
+"""earnbook.rules: definitions and CEL rules, from text to functions that propose effects; reads definition files alone."""

@@ -1,6 +1,7 @@
 """The syntax tree of a CEL expression, with source spans. Plain data: every later stage reads it, none changes it.
 
-Operators are calls named as CEL names them: `_+_ _-_ _*_ _/_ _%_ -_ !_ _&&_ _||_ _?_:_ _==_ _!=_ _<_ _<=_ _>_ _>=_ @in`.
+Operators are calls named as CEL names them:
+`_+_ _-_ _*_ _/_ _%_ -_ !_ _&&_ _||_ _?_:_ _==_ _!=_ _<_ _<=_ _>_ _>=_ @in`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Uint(int):
     __slots__ = ()
 
 
-Constant: TypeAlias = "None | bool | int | Uint | Decimal | str | bytes"
+Constant: TypeAlias = "bool | int | Uint | Decimal | str | bytes | None"
 """A literal's value; a CEL double is a Decimal (§5.1)."""
 
 

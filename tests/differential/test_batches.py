@@ -14,7 +14,7 @@ from tests.support.logs import cut_by_days, random_month, random_scenario
 from tests.support.oracle import run_oracle
 
 ORACLE_CUTS = [("oracle", seed, 1) for seed in range(20)]
-QUICK_CUTS = [("closures", 0, 7), ("kernel", 0, 7), ("kernel", 3, 4)]
+QUICK_CUTS = [("closures", 0, 10), ("kernel", 3, 7)]
 MANY_CUTS = [(engine, seed, 1) for engine in ("closures", "kernel") for seed in range(20)]
 
 

@@ -351,12 +351,12 @@ def test_a_load_is_dated_by_the_first_record_and_versions_are_in_force_from_then
 
 def test_keys_and_programs_of_a_later_load_join_those_of_the_book(shop: Shop) -> None:
     tag: Row = {"type": "TAG", "tag": "vip"}
-    level: Row = {"type": "SET_ATTRIBUTE", "key": "level", "value": "'low'"}
+    level: Row = {"type": "SET_ATTRIBUTE", "key": "level", "value": "low"}
     shop.programs = (program("shop", rule("base", "event.n > 0", SEEN, tag, level)),)
     shop.run(event("e-1", "05-01T00"))
     more: Row = {"type": "COUNTER", "key": "more", "value": "get(participant.counters, 'seen', 0) * 10"}
     is_known = rule("known", "'vip' in participant.tags && participant.attributes.level == 'low'", more)
-    changed: Row = {"type": "SET_ATTRIBUTE", "key": "level", "value": "participant.counters.seen"}
+    changed: Row = {"type": "SET_ATTRIBUTE", "key": "level", "value": "high"}
     shop.programs = (
         program("before", is_known),
         program("shop", rule("base", "event.n > 0", SEEN, changed)),

@@ -1,17 +1,21 @@
 """Gradual type checking of expressions: what can only fail is an issue before any data is read (§11.3).
 
-Types are known for literals, state (`participant`, `program`, `group`, `now`) and results of functions; event fields
-are `dyn`, which goes with everything. All mistakes of an expression are reported at once, each at its part of the text;
-what follows from a mistake is not reported again. The inferred types stay available by node for the planner.
+Types are known for literals, state (`participant`, `program`, `group`, `now`), results of functions, and the event
+fields that the program's `event_schema` declares; other event fields are `dyn`, which goes with everything. All
+mistakes of an expression are reported at once, each at its part of the text; what follows from a mistake is not
+reported again. The inferred types stay available by node for the planner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
 from earnbook.rules import check_mistakes, functions
+from earnbook.rules.check_objects import BUILT_IN_OBJECTS, ObjectType, as_map, is_event_object
+from earnbook.rules.check_signatures import applied, sole_result
+from earnbook.rules.event_schema import EventSchema
 from earnbook.rules.issues import Issue
 from earnbook.rules.syntax import (
     Bind,
@@ -41,7 +45,6 @@ from earnbook.rules.types import (
     STRING,
     TIMESTAMP,
     UINT,
-    Signature,
     Type,
     compatible,
     join,
@@ -54,31 +57,6 @@ from earnbook.rules.values import TYPE_VALUES, spoken_type
 
 Result = OneOf["bool", "number", "text", "any"]
 """What the place of an expression expects: a condition, an amount, a text, or anything."""
-
-_TIER = Type("tier")
-_STATE_FIELDS = {
-    "id": STRING,
-    "key": STRING,
-    "status": STRING,
-    "tags": list_of(STRING),
-    "counters": map_of(STRING, DOUBLE),
-    "attributes": map_of(STRING, STRING),
-}
-
-OBJECT_FIELDS: Mapping[str, Mapping[str, Type]] = {
-    "participant": {name: type_ for name, type_ in _STATE_FIELDS.items() if name != "key"}
-    | {"external_id": STRING, "tiers": map_of(STRING, _TIER)},
-    "program": _STATE_FIELDS,
-    "group": _STATE_FIELDS,
-    "tier": {
-        "level": STRING,
-        "rank": INT,
-        "acquired_at": DYN,
-        "expires_at": DYN,
-        "benefits": map_of(STRING, DYN),
-    },
-}
-"""The objects of §11.1 and the types of their fields; `acquired_at` and `expires_at` may be null."""
 
 _RULE_VARIABLES = {
     "event": map_of(STRING, DYN),
@@ -102,16 +80,24 @@ _SPOKEN_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Which variables exist, with their types, and what the expression must result in."""
+    """Which variables exist, with their types, what the expression must result in, and the objects that types name."""
 
     variables: Mapping[str, Type]
     result: Result = "any"
+    objects: Mapping[str, ObjectType] = field(default_factory=lambda: BUILT_IN_OBJECTS)
+    functions: Mapping[tuple[str, bool], functions.Function] = field(default_factory=dict)
 
     @classmethod
-    def for_rule(cls, result: Result, *, has_group: bool = False) -> Environment:
-        """Conditions and action expressions; `has_group` when the program has a `group_field` (§11.1)."""
+    def for_rule(cls, result: Result, *, has_group: bool = False, schema: EventSchema | None = None) -> Environment:
+        """Conditions and action expressions.
+
+        `has_group` when the program has a `group_field` (§11.1); `schema` what the program says about its events.
+        """
         group = {"group": Type("group")} if has_group else {}
-        return cls({**_RULE_VARIABLES, **group}, result)
+        if schema is None:
+            return cls({**_RULE_VARIABLES, **group}, result)
+        variables = {**_RULE_VARIABLES, **group, "event": schema.type}
+        return cls(variables, result, {**BUILT_IN_OBJECTS, **schema.objects})
 
     @classmethod
     def for_filter(cls) -> Environment:
@@ -159,6 +145,8 @@ class _Checker:
     def __init__(self, expression: Expression, environment: Environment) -> None:
         self._text = expression.text
         self._variables = environment.variables
+        self._functions = environment.functions
+        self._objects = environment.objects
         self.types: dict[int, Type] = {}
         self.issues: list[Issue] = []
 
@@ -225,11 +213,8 @@ class _Checker:
         """The type of a field of an operand; an issue when it has no such field or no fields at all."""
         if operand.kind == "optional":
             return self._field(node, operand.parameters[0], field)
-        if operand.kind in OBJECT_FIELDS:
-            fields = OBJECT_FIELDS[operand.kind]
-            if field not in fields:
-                self.report(check_mistakes.unknown_field(self._text, node, operand.kind, field, fields))
-            return fields.get(field, DYN)
+        if operand.kind in self._objects:
+            return self._object_field(node, operand, field)
         if operand.kind == "map":
             return operand.parameters[1]
         if not operand.is_dynamic:
@@ -243,22 +228,30 @@ class _Checker:
         return _optional(found) if node.optional or operand.kind == "optional" else found
 
     def _element(self, node: Index, operand: Type, key: Type) -> Type:
-        as_map = _as_map(operand)
-        if as_map is not None and compatible(as_map.parameters[0], key):
-            if operand.kind in OBJECT_FIELDS and isinstance(node.index, Literal):
-                return self._object_key(node, operand, str(node.index.value))
-            return as_map.parameters[1]
+        entries = as_map(operand)
+        if entries is not None and compatible(entries.parameters[0], key):
+            if operand.kind in self._objects and isinstance(node.index, Literal):
+                return self._object_field(node, operand, str(node.index.value))
+            return entries.parameters[1]
         if operand.kind == "list" and compatible(NUMBER, key):
             return operand.parameters[0]
         if not operand.is_dynamic:
             self.report(check_mistakes.wrong_index(self._text, node, operand, key))
         return DYN
 
-    def _object_key(self, node: Index, operand: Type, key: str) -> Type:
-        fields = OBJECT_FIELDS[operand.kind]
-        if key not in fields:
-            self.report(check_mistakes.unknown_field(self._text, node, operand.kind, key, fields))
-        return fields.get(key, DYN)
+    def _object_field(self, node: Select | Has | Index | Literal, operand: Type, field: str) -> Type:
+        """The type of a field of an object with known fields; an issue when there is no such field."""
+        known = self._objects[operand.kind]
+        if field in known.fields:
+            return known.fields[field]
+        if known.additional is None:
+            self.report(check_mistakes.unknown_field(self._text, node, operand.kind, field, known.fields))
+            return DYN
+        if not known.is_open_stated:
+            warning = check_mistakes.misspelt_field(self._text, node, operand.kind, field, known.fields)
+            if warning is not None:
+                self.report(warning)
+        return known.additional
 
     # Literals of lists and maps
 
@@ -288,7 +281,9 @@ class _Checker:
         if node.function == "_?_:_":
             self._condition(node.arguments[0], names)
             return join(*(self.infer(branch, names) for branch in node.arguments[1:]))
-        entry = functions.function(node.function, is_method=node.target is not None)
+        is_method = node.target is not None
+        declared = self._functions.get((node.function, is_method))
+        entry = declared or functions.function(node.function, is_method=is_method)
         if entry is None:
             self.report(check_mistakes.unknown_function(self._text, node))
             # A misspelt macro: its variable is not a mistake of its own.
@@ -303,7 +298,7 @@ class _Checker:
         results = [result for signature in entry.signatures if (result := applied(signature, given)) is not None]
         if not results:
             self.report(check_mistakes.no_overload(self._text, node, entry, given))
-            return _sole_result(entry, len(node.arguments))
+            return sole_result(entry, len(node.arguments))
         self._examine(node, given)
         return _joined(results)
 
@@ -316,13 +311,23 @@ class _Checker:
         """Calls whose types are right and which still cannot be meant."""
         if node.function in ("_==_", "_!=_", "@in"):
             self._compare(node, given)
+        self._examine_key(node, given)
         for issue in check_mistakes.literal_mistakes(self._text, node):
             self.report(issue)
+
+    def _examine_key(self, node: Call, given: list[Type]) -> None:
+        """`get(event, 'field', default)` and `'field' in event` name a field as a selection does."""
+        owner, key = {"get": (0, 1), "@in": (1, 0)}.get(node.function, (None, None))
+        if owner is None or key is None or not is_event_object(given[owner]):
+            return
+        named = node.arguments[key]
+        if isinstance(named, Literal) and isinstance(named.value, str):
+            self._object_field(named, given[owner], named.value)
 
     def _compare(self, node: Call, given: list[Type]) -> None:
         left, right = given
         if node.function == "@in":
-            inner = _as_map(right) or right
+            inner = as_map(right) or right
             right = inner.parameters[0] if inner.parameters and inner.parameters[0] != NUMBER else DYN
             for issue in self._tag_warnings(node):
                 self.report(issue)
@@ -335,7 +340,7 @@ class _Checker:
         if not (isinstance(container, Select) and container.field == "tags" and isinstance(item, Literal)):
             return
         owner = self.types.get(container.operand.id, DYN)
-        if owner.kind in OBJECT_FIELDS and isinstance(item.value, str) and item.value != item.value.lower():
+        if owner.kind in BUILT_IN_OBJECTS and isinstance(item.value, str) and item.value != item.value.lower():
             yield check_mistakes.upper_case_tag(self._text, item.span, item.value)
 
     # Macros
@@ -344,7 +349,7 @@ class _Checker:
         range_ = self.infer(node.range, names)
         if node.macro in ("optMap", "optFlatMap"):
             return self._optional_map(node, range_, names)
-        visited = _as_map(range_) or range_
+        visited = as_map(range_) or range_
         if visited.kind not in ("list", "map") and not visited.is_dynamic:
             self.report(check_mistakes.wrong_range(self._text, node, range_))
         key, value = _visited_types(visited)
@@ -357,6 +362,8 @@ class _Checker:
                 return BOOL
             case "transformMap":
                 return map_of(key, made)
+            case "sortBy":
+                return list_of(bound[0])
             case "transformMapEntry":
                 return made if made.kind == "map" else map_of(DYN, DYN)
             case _:
@@ -368,44 +375,6 @@ class _Checker:
         inner = {**names, node.variables[0]: _present(operand)}
         made = self.infer(node.body, inner)
         return _optional(made)
-
-
-def applied(signature: Signature, given: list[Type]) -> Type | None:
-    """The result of a function for arguments of these types, or None when it does not take them."""
-    declared = (*([] if signature.target is None else [signature.target]), *signature.parameters)
-    if len(declared) != len(given):
-        return None
-    bindings: dict[str, Type] = {}
-    if not all(_unify(want, have, bindings) for want, have in zip(declared, given, strict=True)):
-        return None
-    return _substituted(signature.result, bindings)
-
-
-def _unify(declared: Type, given: Type, bindings: dict[str, Type]) -> bool:
-    """Whether `given` fits `declared`; type variables take the joined type of all that they stand for."""
-    if declared.is_variable:
-        known = bindings.get(declared.kind)
-        bindings[declared.kind] = given if known is None else join(known, given)
-        return True
-    if declared.kind == "map":
-        given = _as_map(given) or given
-    if not compatible(declared, given):
-        return False
-    inner = given.parameters if given.kind == declared.kind else tuple(DYN for _ in declared.parameters)
-    return all(_unify(want, have, bindings) for want, have in zip(declared.parameters, inner, strict=True))
-
-
-def _substituted(declared: Type, bindings: Mapping[str, Type]) -> Type:
-    if declared.is_variable:
-        return bindings.get(declared.kind, FREE)
-    return Type(declared.kind, tuple(_substituted(part, bindings) for part in declared.parameters))
-
-
-def _as_map(type_: Type) -> Type | None:
-    """Objects are maps from text as well."""
-    if type_.kind == "map":
-        return type_
-    return map_of(STRING, DYN) if type_.kind in OBJECT_FIELDS else None
 
 
 def _visited_types(visited: Type) -> tuple[Type, Type]:
@@ -422,7 +391,7 @@ def _may_be_equal(left: Type, right: Type) -> bool:
     if left.is_dynamic or right.is_dynamic:
         return True
     # Lists and maps may be equal whatever they hold, because they may be empty.
-    return (_as_map(left) or left).kind == (_as_map(right) or right).kind
+    return (as_map(left) or left).kind == (as_map(right) or right).kind
 
 
 def _joined(types: Iterable[Type]) -> Type:
@@ -438,9 +407,3 @@ def _optional(type_: Type) -> Type:
 
 def _present(type_: Type) -> Type:
     return type_.parameters[0] if type_.kind == "optional" else type_
-
-
-def _sole_result(entry: functions.Function, count: int) -> Type:
-    """The result after a mistake: known when all signatures share it, so that the check can go on."""
-    result = functions.result_type(entry, count)
-    return DYN if result is None or result.is_variable or result.parameters else result

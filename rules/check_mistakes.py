@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from earnbook.rules import functions
-from earnbook.rules.issues import Issue, IssueCode, cel_type, cel_unknown_name, cel_warning, suggest
+from earnbook.rules.issues import Issue, IssueCode, LintCode, cel_type, cel_unknown_name, cel_warning, suggest
 from earnbook.rules.syntax import Call, Comprehension, Expression, Has, Index, Literal, Select, Span
 from earnbook.rules.types import NUMBERS, STRING, Type
 from earnbook.rules.values import CelError
@@ -56,9 +56,23 @@ def unknown_variable(text: str, span: Span, name: str, known: Iterable[str]) -> 
     return Issue(IssueCode.CEL_UNKNOWN_NAME, f"there is no variable `{name}`", near, source=text, span=span)
 
 
-def unknown_field(text: str, node: Select | Has | Index, owner: str, field: str, fields: Iterable[str]) -> Issue:
-    """A field that a typed object does not have."""
+def unknown_field(
+    text: str, node: Select | Has | Index | Literal, owner: str, field: str, fields: Iterable[str]
+) -> Issue:
+    """A field that a typed object does not have; `node` is the selection, or the literal that names the field."""
     return cel_unknown_name(text, _field_span(text, node, field), what=f"field of {owner}", name=field, known=fields)
+
+
+def misspelt_field(
+    text: str, node: Select | Has | Index | Literal, owner: str, field: str, fields: Iterable[str]
+) -> Issue | None:
+    """A field that an open object does not declare, when it looks like one that is declared; else None."""
+    remedy = suggest(field, fields)
+    if not remedy.startswith("did you mean"):
+        return None
+    message = f"event_schema declares no field `{field}` of {owner}"
+    remedy += " Else declare the field, or set additionalProperties: true"
+    return cel_warning(LintCode.UNDECLARED_FIELD, text, _field_span(text, node, field), message, remedy)
 
 
 def no_fields(text: str, node: Select | Has, operand: Type) -> Issue:
@@ -175,7 +189,8 @@ def wrong_range(text: str, node: Comprehension, found: Type) -> Issue:
 
 def upper_case_tag(text: str, span: Span, tag: str) -> Issue:
     """Tags are stored in lower case and compared exactly (§11.3)."""
-    return cel_warning(text, span, f"no tag is ever '{tag}': tags are in lower case", f"write '{tag.lower()}'")
+    message = f"no tag is ever '{tag}': tags are in lower case"
+    return cel_warning(LintCode.UPPER_CASE_TAG, text, span, message, f"write '{tag.lower()}'")
 
 
 def literal_mistakes(text: str, node: Call) -> Iterator[Issue]:
@@ -259,7 +274,9 @@ def _name_span(text: str, node: Call) -> Span:
     return Span(at, at + len(plain)) if at >= 0 else node.span
 
 
-def _field_span(text: str, node: Select | Has | Index, field: str) -> Span:
+def _field_span(text: str, node: Select | Has | Index | Literal, field: str) -> Span:
     """Where the field's name stands in the text of the selection."""
+    if isinstance(node, Literal):
+        return node.span
     at = text.find(field, node.operand.span.end)
     return Span(at, at + len(field)) if 0 <= at < node.span.end else node.span

@@ -19,7 +19,9 @@ from earnbook.rules.definitions_nodes import Scalar, is_null, show_path
 from earnbook.rules.definitions_read import Document
 from earnbook.rules.definitions_resolve import Resolver, Scope, check_shared_counters
 from earnbook.rules.definitions_validate import validate
+from earnbook.rules.event_schema import read_event_schema
 from earnbook.rules.issues import Issue, IssueCode
+from earnbook.rules.lint_definitions import lint_definitions
 from earnbook.rules.models import Asset, Organization, Program, Rule, Source
 from earnbook.rules.models_automations import Automation
 from earnbook.rules.models_tiers import Reward, TierType
@@ -95,8 +97,12 @@ class _Build:
         self._asset_names = Names(found.assets, self._owner_id, issues)
 
     def run(self) -> Resolved | None:
+        schemas = {
+            natural_key(raw): read_event_schema(raw, self._issues) for raw in self._program_names.by_key.values()
+        }
         for raw in self._found.children:
-            check_expressions(raw, self._issues, has_group=self._has_group(raw))
+            schema = schemas.get(self._owner(raw) or "")
+            check_expressions(raw, self._issues, has_group=self._has_group(raw), schema=schema)
         assets = self._assets()
         scopes = self._scopes(assets)
         resolver = Resolver(self._asset_names, {asset.symbol: asset for asset in assets}, self._issues)
@@ -108,6 +114,9 @@ class _Build:
         programs = tuple(program for raw in self._found.programs if (program := self._program(raw, scopes)))
         self._issues += check_orders(programs, self._origins)
         check_shared_counters(programs, self._origins, self._issues)
+        if not any(issue.is_error for issue in self._issues):
+            by_symbol = {asset.symbol: asset for asset in assets}
+            self._issues += lint_definitions(programs, by_symbol, schemas, self._origins)
         sources = self._sources()
         if self._organization is None:
             return None

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from earnbook.rules import definitions_nodes as nodes
-from earnbook.rules.check import Environment, Result, check_expression
+from earnbook.rules.check import Environment, Result, infer_types
 from earnbook.rules.definitions_collect import RawObject
 from earnbook.rules.definitions_nodes import Scalar, follow
+from earnbook.rules.event_schema import EventSchema
 from earnbook.rules.issues import Issue, IssueError
+from earnbook.rules.lint import lint_expression
 from earnbook.rules.models import ACTION_MODELS
 from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.parse import parse_expression
@@ -49,13 +51,20 @@ class Place:
     is_attribute: bool = False
 
 
-def check_expressions(raw: RawObject, issues: list[Issue], *, has_group: bool) -> None:
-    """Add what is wrong with the expressions of a rule or an automation; other objects have none.
+def check_expressions(
+    raw: RawObject, issues: list[Issue], *, has_group: bool, schema: EventSchema | None = None
+) -> None:
+    """Add what is wrong with the expressions of a rule or an automation, warnings too; other objects have none.
 
-    `has_group` says whether the program has a `group_field`, and so the variable `group` (§11.1).
+    `has_group` says whether the program has a `group_field`, and so the variable `group` (§11.1); `schema` is what the
+    program says about its events.
     """
     for place in expression_places(raw):
-        found = _check_attribute(place, has_group) if place.is_attribute else _check(raw, place, has_group)
+        if raw.kind == "automation":
+            environment = Environment.for_filter()
+        else:
+            environment = Environment.for_rule(place.result, has_group=has_group, schema=schema)
+        found = _check_attribute(place, environment) if place.is_attribute else _check(place.text, environment)
         issues += [raw.expression_issue(issue, *place.steps) for issue in found]
 
 
@@ -114,35 +123,38 @@ def _mentions_state(node: Node, bound: frozenset[str]) -> bool:
     return False
 
 
-def _check(raw: RawObject, place: Place, has_group: bool) -> list[Issue]:
-    if raw.kind == "automation":
-        environment = Environment.for_filter()
-    else:
-        environment = Environment.for_rule(place.result, has_group=has_group)
+def _check(text: str, environment: Environment) -> list[Issue]:
     try:
-        return check_expression(parse_expression(place.text), environment)
+        return _examine(parse_expression(text), environment)
     except IssueError as error:
         return list(error.issues)
 
 
-def _check_attribute(place: Place, has_group: bool) -> list[Issue]:
+def _examine(expression: Expression, environment: Environment) -> list[Issue]:
+    """Issues and warnings of one expression; warnings only about what has no mistakes."""
+    checked = infer_types(expression, environment)
+    if any(issue.is_error for issue in checked.issues):
+        return list(checked.issues)
+    return [*checked.issues, *lint_expression(checked, environment)]
+
+
+def _check_attribute(place: Place, environment: Environment) -> list[Issue]:
     """Issues of a SET_ATTRIBUTE value that is read as CEL; literal text has none."""
     marked = place.text.startswith("=")
     try:
         expression = attribute_expression(place.text)
-        environment = Environment.for_rule(place.result, has_group=has_group)
-        found = check_expression(expression, environment) if expression else []
+        found = _examine(expression, environment) if expression else []
     except IssueError as error:
         found = list(error.issues)
     if marked:
-        return [_behind_mark(issue, place.text) for issue in found]
+        return [behind_mark(issue, place.text) for issue in found]
     # Text that only looks like CEL is what its author may not expect: say how to keep it literal.
     remedy = "for literal text write it as a CEL text after `=`, as ='text'"
     return [replace(issue, remedy="; ".join(part for part in (issue.remedy, remedy) if part)) for issue in found]
 
 
-def _behind_mark(issue: Issue, text: str) -> Issue:
-    """The issue with its span counted in the whole value, whose first character is `=`."""
+def behind_mark(issue: Issue, text: str) -> Issue:
+    """The issue of an expression after `=`, with its span counted in the whole value, whose first character is `=`."""
     if issue.span is None:
         return issue
     return replace(issue, source=text, span=Span(issue.span.start + 1, issue.span.end + 1))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from earnbook.rules import definitions_nodes as nodes
 from earnbook.rules.definitions_nodes import Mapping, Node, Position, Scalar, follow, label, plain, show_path
 from earnbook.rules.definitions_read import Document
-from earnbook.rules.issues import Issue, IssueCode, Severity, suggest
+from earnbook.rules.issues import Issue, IssueCode, LintCode, Severity, suggest
 from earnbook.rules.syntax import Span
 
 CHILD_KINDS = {"rules": "rule", "tiers": "tier", "rewards": "reward", "automations": "automation"}
@@ -33,7 +33,7 @@ class RawObject:
 
     def issue(
         self,
-        code: IssueCode,
+        code: IssueCode | LintCode,
         message: str,
         remedy: str,
         *steps: str | int,

@@ -48,6 +48,18 @@ class IssueCode(StrEnum):
     DURATION = "DURATION"
 
 
+class LintCode(StrEnum):
+    """What is legal but surely not meant: the code of a warning about an expression."""
+
+    UPPER_CASE_TAG = "UPPER_CASE_TAG"
+    UNDECLARED_FIELD = "UNDECLARED_FIELD"
+    NEVER_EQUAL = "NEVER_EQUAL"
+    CONSTANT_CONDITION = "CONSTANT_CONDITION"
+    UNGUARDED_HAS = "UNGUARDED_HAS"
+    UNROUNDED_AMOUNT = "UNROUNDED_AMOUNT"
+    UNWRITTEN_STATE = "UNWRITTEN_STATE"
+
+
 class Severity(StrEnum):
     """An error refuses the load; a warning is shown and the load goes on."""
 
@@ -63,7 +75,7 @@ class Issue:
     the document. `span` counts characters of `source`, the text of the expression, from 0.
     """
 
-    code: IssueCode
+    code: IssueCode | LintCode
     message: str
     remedy: str = ""
     file: str | None = None
@@ -128,9 +140,9 @@ def cel_too_large(source: str, span: Span, message: str, remedy: str) -> Issue:
     return Issue(IssueCode.CEL_TOO_LARGE, message, remedy, source=source, span=span)
 
 
-def cel_warning(source: str, span: Span, message: str, remedy: str) -> Issue:
+def cel_warning(code: LintCode, source: str, span: Span, message: str, remedy: str) -> Issue:
     """Legal, but surely not what is meant."""
-    return Issue(IssueCode.CEL_TYPE, message, remedy, source=source, span=span, severity=Severity.WARNING)
+    return Issue(code, message, remedy, source=source, span=span, severity=Severity.WARNING)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from earnbook.rules.issues import IssueCode, render_issue
+from earnbook.rules.issues import IssueCode, LintCode, render_issue
 from tests.support.definition_files import CREDIT, FIRST, action, check, rule
 
 CARETS = [
@@ -114,4 +114,4 @@ def test_an_expression_can_be_too_large(tmp_path: Path) -> None:
 def test_a_tag_in_capitals_is_only_a_warning(tmp_path: Path) -> None:
     inside = rule(f"condition: \"'VIP' in participant.tags\", actions: [{CREDIT}]")
     issues = check(tmp_path, inside)
-    assert [(issue.code, issue.is_error) for issue in issues] == [(IssueCode.CEL_TYPE, False)]
+    assert [(issue.code, issue.is_error) for issue in issues] == [(LintCode.UPPER_CASE_TAG, False)]

@@ -1,1 +1,1 @@
-"""earnbook.rules: definitions and CEL rules, from text to functions that propose effects; reads definition files alone."""
+"""earnbook.rules: definitions and CEL rules, from text to functions proposing effects; reads definition files only."""

@@ -85,7 +85,11 @@ def sort_by(items: Value, keys: Value) -> list[Value]:
     """`list.sortBy(x, key)`: ascending by key, equal keys in the order of the list."""
     whole, order = _list("sort", items), _list("sort", keys)
     _refuse_mixed(order)
-    positions = sorted(range(len(whole)), key=cmp_to_key(lambda one, other: _compared(order[one], order[other])))
+
+    def compare(one: int, other: int) -> int:
+        return _compared(order[one], order[other])
+
+    positions = sorted(range(len(whole)), key=cmp_to_key(compare))
     return [whole[position] for position in positions]
 
 

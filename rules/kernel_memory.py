@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from numba.core import cgutils, types
+from numba.core.types.containers import NamedTuple
 from numba.extending import intrinsic
 
 _INT64 = cgutils.ir.IntType(64)
@@ -25,7 +26,7 @@ def _array_struct(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 def _field(types_given: Any, index: Any) -> int | None:
     """The constant index of a field; None while numba tries the type without its value."""
-    if not isinstance(types_given, types.NamedTuple) or not isinstance(index, types.IntegerLiteral):
+    if not isinstance(types_given, NamedTuple) or not isinstance(index, types.IntegerLiteral):
         return None
     return int(index.literal_value)
 

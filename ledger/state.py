@@ -65,9 +65,7 @@ _BY_ROW = {
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
 }
-_ROOM = {at.LOTS: 4, at.DUE: 4, at.CHANGES: 2}
-"""How many times the expected journal rows a table has room for. Room costs address space only, until it is used: a
-table that must grow is copied, and costs all its memory twice."""
+_CHANGES_PER_ROW = 2
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -89,7 +87,13 @@ class State:
     """The books of one run; see the module."""
 
     def __init__(
-        self, terms: Terms, registers: Registers | None = None, *, holders: int = 4096, rows: int = 4096
+        self,
+        terms: Terms,
+        registers: Registers | None = None,
+        *,
+        holders: int = 4096,
+        rows: int = 4096,
+        lots: int | None = None,
     ) -> None:
         """Empty books under the terms.
 
@@ -97,7 +101,11 @@ class State:
             terms: the definitions in force.
             registers: where the book stands; None for a new book.
             holders: how many holders to make room for.
-            rows: how many journal rows, lots and changes of a batch to make room for. Both grow when needed.
+            rows: how many journal rows and new lots of a batch to make room for, and twice as many changes.
+            lots: how many open lots of the whole run to make room for; None for as many as `rows`.
+
+        Everything grows when needed, but then it is copied and its memory is touched twice; room that is never used
+        costs address space only.
         """
         self.terms = terms
         self._tables: dict[int, npt.NDArray[np.int64] | npt.NDArray[np.int8]] = {}
@@ -106,10 +114,11 @@ class State:
         for table in _SLOT_TABLES:
             self._allocate(table, max(_ROWS_MIN, holders + len(terms.programs) + at.SLACK), self._widths[table])
         for table, columns in _BY_ROW.items():
-            expected = _ROOM[table] * rows + at.SLACK if table in _ROOM else 256
+            expected = (rows if lots is None else lots) + at.SLACK if table in (at.LOTS, at.DUE) else 256
             self._allocate(table, max(_ROWS_MIN, expected), columns)
         for table, columns in _BY_COLUMN.items():
-            self._allocate(table, columns, max(_ROWS_MIN, _ROOM.get(table, 1) * rows + at.SLACK))
+            expected = rows * (_CHANGES_PER_ROW if table == at.CHANGES else 1) + at.SLACK
+            self._allocate(table, columns, max(_ROWS_MIN, expected))
         self._allocate(at.PERSON_SLOTS, _ROWS_MIN, 1)
         self._allocate(at.PERSON_ORIGINS, _ROWS_MIN, 1)
         self._allocate(at.SYSTEMS, max(1, len(terms.assets)) * 3, at.SYSTEM_COLUMNS)

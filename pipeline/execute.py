@@ -101,13 +101,20 @@ class Engine:
         patterns: Patterns,
         pool: StringPool,
         records: int,
+        total: int = 0,
     ) -> None:
-        """Empty books that continue at `registers`; `records` is how many a batch has at most."""
+        """Empty books that continue at `registers`; `records` is how many a batch has at most, `total` the run."""
         self.organization_id = organization_id
         self.run = run
         self.pool = pool
         self.people = People(organization_id)
-        self.state = State(run.terms, registers, holders=min(records, 1 << 20), rows=min(2 * records, 1 << 21))
+        self.state = State(
+            run.terms,
+            registers,
+            holders=min(total or records, 1 << 20),
+            rows=min(2 * records, 1 << 21),
+            lots=min(max(records, total) * 3 // 2, 1 << 24),
+        )
         self._ruleset = ruleset
         self._tables = TextTables(ruleset.tables, pool)
         self._proposes = propose_list([program.propose for program in run.programs])

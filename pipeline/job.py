@@ -196,7 +196,7 @@ class Job:
         """All batches, in log order; the last one writes the checkpoint."""
         with self._writer:
             total, done = staged.rows_accepted, 0
-            self._engine = self._make_engine(min(self._request.batch_records, total))
+            self._engine = self._make_engine(min(self._request.batch_records, total), total)
             self._note_sources(staged)
             seen = SeenKeys(staged.repeated_hashes)
             waiting = _Batch(records=_no_records(len(self._ruleset.event_columns)), rejects=staged.rejects)
@@ -223,7 +223,7 @@ class Job:
             self._decide_batch(_Batch(records=_no_records(len(self._ruleset.event_columns))), is_last=True)
             self._finish()
 
-    def _make_engine(self, records: int) -> Engine:
+    def _make_engine(self, records: int, total: int = 0) -> Engine:
         start = self._start
         engine = Engine(
             organization_id=self._load.definitions.organization.id,
@@ -243,6 +243,7 @@ class Job:
             ),
             pool=self._pool,
             records=records,
+            total=total,
         )
         prefetch_start(self._connection, engine)
         return engine

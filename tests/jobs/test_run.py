@@ -138,7 +138,7 @@ def test_the_same_command_again_changes_nothing_and_says_so(native: Ran, tmp_pat
     before = rows(book, "SELECT max(batch), max(seal) FROM batches")
     result = run_sample(book, EVENTS, OPERATIONS)
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.startswith(f"Nothing new: {book}")
+    assert f"\nNothing new: {book}" in f"\n{result.stderr}"
     assert "1,850 duplicates + 5 rejected" in result.stderr
     assert rows(book, "SELECT max(batch), max(seal) FROM batches") == before
 
@@ -253,7 +253,7 @@ def test_too_many_rejects_refuse_the_run_before_it_commits(tmp_path: Path, confi
 def test_a_dry_run_summarises_and_leaves_no_trace(tmp_path: Path, config: Path, log: Path) -> None:
     result = run_small(tmp_path, config, log, "--dry-run")
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.startswith("Dry run")
+    assert "\nDry run" in f"\n{result.stderr}"
     assert "3 completed + 1 failed" in result.stderr
     assert not (tmp_path / "small.duckdb").exists()
 

@@ -18,11 +18,14 @@ from decimal import Decimal
 from pathlib import Path
 
 from earnbook.rules.check import Environment, infer_types
+from earnbook.rules.conformance_names import qualified
+from earnbook.rules.functions import Function, KernelSupport
 from earnbook.rules.issues import IssueCode, IssueError
 from earnbook.rules.lower_closure import lower_closure
+from earnbook.rules.lower_closure_runtime import unknown_function
 from earnbook.rules.parse import parse_expression
 from earnbook.rules.syntax import Expression, Uint
-from earnbook.rules.types import DYN, Type, parse_type
+from earnbook.rules.types import DYN, Signature, Type, parse_type
 from earnbook.rules.values import (
     Duration,
     EvaluationError,
@@ -34,8 +37,6 @@ from earnbook.rules.values import (
 
 _EXACT = "a double is an exact decimal, so large integers keep their value (§5.1)"
 _RANGE = "a double is an exact decimal, so it neither overflows nor underflows (§5.1)"
-_NAMES = "names have no container (§11.1)"
-_CUSTOM = "there are no functions beyond §11.2"
 
 DEVIATIONS: Mapping[str, str] = {
     "comparisons/lt_literal/not_lt_dyn_int_big_lossy_double": _EXACT,
@@ -51,11 +52,6 @@ DEVIATIONS: Mapping[str, str] = {
     "conversions/uint/double_big_precision": _EXACT,
     "fp_math/fp_math/fp_overflow_negative": _RANGE,
     "fp_math/fp_math/fp_underflow": _RANGE,
-    "namespace/namespace/self_eval_container_lookup": _NAMES,
-    "type_deduction/functions/function_result_type": _CUSTOM,
-    "type_deduction/type_parameters/multiple_parameters_generality": _CUSTOM,
-    "type_deduction/type_parameters/multiple_parameters_generality_2": _CUSTOM,
-    "type_deduction/type_parameters/multiple_parameters_parameterized_ovl": _CUSTOM,
 }
 """Cases that differ on purpose, by id, with the reason."""
 
@@ -128,7 +124,8 @@ def _outcome(case: Mapping[str, object], is_typed: bool) -> Value:
     """The value, the error, a LookupError for an unknown function, or the type where only that is expected."""
     bindings = {name: _decoded(_mapping(value)) for name, value in _mapping(case.get("bindings", {})).items()}
     try:
-        expression = parse_expression(str(case["expr"]))
+        names = frozenset((*bindings, *_mapping(case.get("type_env", {}))))
+        expression = qualified(parse_expression(str(case["expr"])), str(case.get("container", "")), names)
         if not case.get("disable_check"):
             checked = _checked(expression, case, bindings)
             if isinstance(checked, LookupError) or (is_typed and _mapping(case["expect"]).get("value") is None):
@@ -143,13 +140,42 @@ def _outcome(case: Mapping[str, object], is_typed: bool) -> Value:
 def _checked(expression: Expression, case: Mapping[str, object], bindings: Mapping[str, Value]) -> Type | LookupError:
     declared = {name: parse_type(str(text)) for name, text in _mapping(case.get("type_env", {})).items()}
     variables = {name: declared.get(name, DYN) for name in (*bindings, *declared)}
-    checked = infer_types(expression, Environment(variables))
+    checked = infer_types(expression, Environment(variables, functions=_declared(case)))
     unknown = [issue for issue in checked.issues if issue.code is IssueCode.CEL_UNKNOWN_NAME]
     if any("function" in issue.message or "method" in issue.message for issue in unknown):
         return LookupError(unknown[0].message)
     if checked.issues:
         raise IssueError(checked.issues)
     return checked.type
+
+
+def _declared(case: Mapping[str, object]) -> dict[tuple[str, bool], Function]:
+    """The functions that a case declares, by name and whether they are methods; they are checked, never called."""
+    signatures: dict[tuple[str, bool], list[Signature]] = {}
+    for entry in _sequence(case.get("functions", [])):
+        declared = _mapping(entry)
+        name, is_method = str(declared["name"]), bool(declared["member"])
+        types = [parse_type(str(text)) for text in _sequence(declared["params"])]
+        target, parameters = (types[0], types[1:]) if is_method else (None, types)
+        signature = Signature(name, target, tuple(parameters), parse_type(str(declared["result"])))
+        signatures.setdefault((name, is_method), []).append(signature)
+    return {
+        (name, is_method): Function(
+            name=name,
+            is_method=is_method,
+            signatures=tuple(found),
+            implementation=unknown_function,
+            kernel=KernelSupport.NONE,
+            description="declared by a case",
+        )
+        for (name, is_method), found in signatures.items()
+    }
+
+
+def _sequence(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"not an array: {value!r}")
+    return value
 
 
 def _mapping(value: object) -> Mapping[str, object]:

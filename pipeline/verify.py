@@ -18,7 +18,7 @@ from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.verify_checks import CHECKS, Check
 from earnbook.pipeline.verify_finding import EXAMPLES_MAX, Finding
 from earnbook.pipeline.verify_keys import find_wrong_key_hashes
-from earnbook.pipeline.verify_seal import verify_seals
+from earnbook.pipeline.verify_seal import SEAL_CHECKS, verify_seals
 from earnbook.pipeline.verify_state import STATE_CHECKS
 
 CheckListener = Callable[[str, int, int], None]
@@ -41,8 +41,14 @@ class VerifyReport:
 
     @property
     def first_bad_batch(self) -> int | None:
-        """The smallest batch that any finding names."""
-        return min((finding.batch for finding in self.findings if finding.batch is not None), default=None)
+        """The first batch whose rows are not those that were sealed; without such, the smallest that a finding names.
+
+        A check names the batch where something stands that does not fit, which may be a whole one: the lot that a
+        changed movement takes too much from is of an earlier batch.
+        """
+        named = [finding for finding in self.findings if finding.batch is not None]
+        of_seals = [finding for finding in named if finding.check in SEAL_CHECKS]
+        return min((finding.batch for finding in of_seals or named if finding.batch is not None), default=None)
 
     @property
     def bad_tables(self) -> tuple[str, ...]:

@@ -89,18 +89,18 @@ _JOURNAL = (
         property="I1",
         table="movements",
         message="an entry is not one movement of value of one asset between accounts",
-        query=f"""SELECT {_ENTRY_BATCH},
+        query=f"""WITH several AS MATERIALIZED (SELECT * FROM store.movements WHERE entry_seq IN (
+                SELECT entry_seq FROM store.movements GROUP BY entry_seq HAVING count(*) > 1))
+            SELECT {_ENTRY_BATCH},
                 'entry ' || entry_seq || ' moves ' || amount || ' from ' || debit || ' to ' || credit
             FROM store.movements WHERE amount <= 0 OR debit = credit
             UNION ALL SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq || ' mixes assets, records, actions or types'
-            FROM (SELECT entry_seq FROM store.movements GROUP BY entry_seq HAVING count(*) > 1
-                AND (min(asset) <> max(asset) OR min(log_seq) <> max(log_seq) OR min(action) <> max(action)
-                    OR min(entry_type) <> max(entry_type)))
+            FROM (SELECT entry_seq FROM several GROUP BY entry_seq HAVING min(asset) <> max(asset)
+                OR min(log_seq) <> max(log_seq) OR min(action) <> max(action) OR min(entry_type) <> max(entry_type))
             UNION ALL SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq || ' has no posting on account ' || account
             FROM (SELECT entry_seq, account FROM (
-                    SELECT entry_seq, debit AS account, -amount AS amount FROM store.movements
-                    UNION ALL SELECT entry_seq, credit, amount FROM store.movements)
-                WHERE entry_seq IN (SELECT entry_seq FROM store.movements GROUP BY entry_seq HAVING count(*) > 1)
+                    SELECT entry_seq, debit AS account, -amount AS amount FROM several
+                    UNION ALL SELECT entry_seq, credit, amount FROM several)
                 GROUP BY entry_seq, account HAVING sum(amount) = 0)""",
     ),
     Check(
@@ -302,6 +302,18 @@ _LOG = (
                 FROM store.due_entries AS d JOIN (SELECT DISTINCT entry_seq, entry_type FROM store.movements
                     WHERE log_seq = 0) AS m USING (entry_seq)
                 GROUP BY d.lot_seq, m.entry_type HAVING count(*) > 1)""",
+    ),
+    Check(
+        name="details_have_rows",
+        property="I9",
+        table=None,
+        message="details belong to no lot or change, or to one that has others",
+        query=f"""SELECT {_LOT_BATCH}, 'lot ' || lot_seq FROM (SELECT lot_seq FROM store.lot_details
+                WHERE lot_seq NOT IN (SELECT lot_seq FROM store.lots)
+                UNION ALL SELECT lot_seq FROM store.lot_details GROUP BY lot_seq HAVING count(*) > 1)
+            UNION ALL SELECT {_CHANGE_BATCH}, 'change ' || change_seq FROM (SELECT change_seq FROM store.change_details
+                WHERE change_seq NOT IN (SELECT change_seq FROM store.changes)
+                UNION ALL SELECT change_seq FROM store.change_details GROUP BY change_seq HAVING count(*) > 1)""",
     ),
     Check(
         name="lot_ids_are_unique",

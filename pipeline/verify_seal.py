@@ -27,6 +27,9 @@ from earnbook.pipeline.verify_finding import Finding
 
 CHUNK_ROWS = 200_000
 
+SEAL_CHECKS = ("digests", "chain", "seals")
+"""The checks of the findings made here: they name the batch whose rows or header are not those that were sealed."""
+
 _BATCH_OF_KEY = {
     "entry_seq": "last_entry_seq",
     "log_seq": "last_log_seq",

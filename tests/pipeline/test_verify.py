@@ -86,6 +86,9 @@ TAMPERINGS = [
     ("lots", 3, "DELETE FROM store.lots WHERE lot_seq = 4"),
     ("lots", 1, "INSERT INTO store.lots SELECT * REPLACE (8 AS amount) FROM store.lots WHERE lot_seq = 2"),
     ("lots", 1, "UPDATE store.lots SET lot_seq = 3 - lot_seq WHERE lot_seq IN (1, 2)"),
+    ("lots", 1, "UPDATE store.lot_details SET matures_at = NULL"),
+    ("lots", 1, "DELETE FROM store.lot_details"),
+    ("lots", 3, "INSERT INTO store.lot_details VALUES (4, 4, NULL, 'ref')"),
     ("lot_moves", 3, "UPDATE store.lot_moves SET repaid = 1"),
     ("lot_moves", 3, "DELETE FROM store.lot_moves"),
     ("lot_moves", 2, "INSERT INTO store.lot_moves VALUES (6, 0, 2, 6, 1, 500, 2, 500, NULL, 0)"),
@@ -103,6 +106,9 @@ TAMPERINGS = [
     ("changes", 1, "UPDATE store.changes SET value = 151 WHERE change_seq = 3"),
     ("changes", 3, "DELETE FROM store.changes WHERE change_seq = 8"),
     ("changes", 2, "UPDATE store.change_details SET text = 'Bonn' WHERE change_seq = 7"),
+    ("changes", 3, "UPDATE store.change_details SET reset_after = 1 WHERE reset_after IS NOT NULL"),
+    ("changes", 2, "DELETE FROM store.change_details WHERE change_seq = 7"),
+    ("changes", 1, "INSERT INTO store.change_details VALUES (3, 1, NULL, NULL, NULL)"),
     ("changes", 1, "UPDATE store.changes SET change_seq = 7 - change_seq WHERE change_seq IN (3, 4)"),
     ("changes", 1, "UPDATE store.holders SET external_id = 'mallory' WHERE number = 1"),
     ("changes", 1, "UPDATE store.names SET text = 'gold' WHERE number = 2"),
@@ -133,6 +139,16 @@ def test_the_report_names_the_first_bad_batch_and_its_tables(whole_book: Path, t
     found = [(finding.check, finding.batch, finding.table) for finding in report.findings]
     assert found[:2] == [("digests", 2, "events"), ("seals", 2, "batches")]
     assert ("lots_are_their_entries", 3, "lots") in found
+
+
+def test_the_first_bad_batch_is_where_rows_changed_not_where_they_do_not_fit(whole_book: Path, tmp_path: Path) -> None:
+    report = tampered(
+        whole_book, tmp_path, "UPDATE store.movements SET amount = 800 WHERE entry_seq = 5 AND lot_seq = 3"
+    )
+    found = [(finding.check, finding.batch, finding.table) for finding in report.findings]
+    assert ("lots_keep_their_bounds", 1, "lots") in found
+    assert report.first_bad_batch == 2
+    assert {"batches", "movements"} <= set(report.bad_tables)
 
 
 def test_every_sealed_table_with_rows_is_tampered_with() -> None:
@@ -223,6 +239,8 @@ BREAKAGES = [
         """INSERT INTO store.due_entries SELECT * REPLACE (8 AS entry_seq) FROM store.due_entries WHERE entry_seq = 9;
             INSERT INTO store.movements SELECT * REPLACE (8 AS entry_seq) FROM store.movements WHERE entry_seq = 9""",
     ),
+    ("details_have_rows", "INSERT INTO store.lot_details VALUES (99, 1, NULL, NULL)"),
+    ("details_have_rows", "INSERT INTO store.change_details SELECT * FROM store.change_details LIMIT 1"),
     ("lot_ids_are_unique", "UPDATE store.lots SET entry_seq = 1 WHERE lot_seq = 2"),
     ("holder_ids_are_unique", "UPDATE store.holders SET external_id = 'alice'"),
     ("entries_have_causes", "UPDATE store.movements SET log_seq = 5 WHERE entry_seq = 5"),

@@ -138,18 +138,28 @@ def run_kernel(
     chosen = propose or program.propose
     assert chosen is not None, program.refused
     propose = cast("Callable[..., int]", chosen)
-    columns = _columns(ruleset, rows, pool)
-    cells, literals = _cells(program, rows, pool)
-    tables = _tables(ruleset, pool)
+    arguments = kernel_arguments(ruleset, rows, pool)
     words = np.full(WORD_SECTIONS * word_count(len(program.rules)), 0xFF, dtype=np.uint64)
     effects = np.full((max(1, len(program.actions)), FX_COLUMNS), 77, dtype=np.int64)
     results: list[Proposed | None] = []
     for number, row in enumerate(rows):
         slot = -1 if row.participant is None else 2 * number + 1
         places = (number, slot, 2 * number, row.processed_at)
-        count = propose(*places, columns, cells, literals, tables, effects, words)
+        count = propose(*places, *arguments, effects, words)
         results.append(None if count == BAIL else _proposed(effects, words, count))
     return results
+
+
+def kernel_arguments(
+    ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool
+) -> tuple[Columns, Cells, np.ndarray[Any, Any], Tables]:
+    """Columns, cells, literals and tables of the rows, as `propose` of the only program takes them.
+
+    The participant of row n has slot 2n + 1, its program slot 2n.
+    """
+    columns = _columns(ruleset, rows, pool)
+    cells, literals = _cells(ruleset.programs[0], rows, pool)
+    return columns, cells, literals, _tables(ruleset, pool)
 
 
 def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> list[Proposed]:

@@ -14,7 +14,7 @@ from earnbook.jobs.options import (
     new_book_option,
     output_options,
 )
-from earnbook.jobs.output import progress_listener
+from earnbook.jobs.output import progress_listener, say
 from earnbook.jobs.summary import write_summary
 from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, RunReport, RunRequest
 from earnbook.pipeline.drive import run
@@ -184,6 +184,7 @@ def command(
                 evaluations_full=evaluations == "full",
                 dry_run=dry_run,
                 progress=progress,
+                warn=lambda warning: say(output, f"Warning: {warning}"),
             )
         )
     write_summary(output, report)

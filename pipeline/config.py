@@ -52,7 +52,10 @@ COMPILE_STAGE = "compile"
 ProgressListener = Callable[[Progress], None]
 
 
-def _silent(_: Progress) -> None:
+WarningListener = Callable[[str], None]
+
+
+def _silent(_: Progress | str) -> None:
     """No listener."""
 
 
@@ -84,6 +87,8 @@ class RunRequest:
     wall_clock_us: int | None = None
     """One reading of the wall clock, passed in (never read in the core); None: `drive` reads it once."""
     progress: ProgressListener = field(default=_silent)
+    warn: WarningListener = field(default=_silent)
+    """Told, before anything is decided, what the summary will warn of as well (§4.3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

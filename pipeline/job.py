@@ -19,20 +19,20 @@ from uuid import uuid4
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import TIME_NONE, Int64s
 from earnbook.ledger.state import Registers as StateRegisters
-from earnbook.pipeline.clock import Clock, format_time, old_event_warning, refuse_late, wall_clock_us
+from earnbook.pipeline.clock import Clock, format_time, old_event_warning, wall_clock_us
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
-from earnbook.pipeline.config import OLD_EVENT_US, ClockMode, InputReport, Progress, RunReport, RunRequest
+from earnbook.pipeline.config import ClockMode, InputReport, Progress, RunReport, RunRequest
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
 from earnbook.pipeline.load import find_due_holders, load_patterns, load_registers, load_registry, stored_rejects
-from earnbook.pipeline.order import Deduplicated, SeenKeys, drop_duplicates
+from earnbook.pipeline.look_ahead import LookAhead
+from earnbook.pipeline.order import SeenKeys, drop_duplicates
 from earnbook.pipeline.originals import find_originals
 from earnbook.pipeline.prefetch import prefetch_due, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
@@ -44,7 +44,7 @@ from earnbook.pipeline.stage import Staged, StagedSource, StageRequest, stage_in
 from earnbook.pipeline.store import Book
 from earnbook.pipeline.store_checkpoint import Checkpoint
 from earnbook.pipeline.store_tables import ObjectKind
-from earnbook.pipeline.tally import Tally, balances_by_class, count_rejects
+from earnbook.pipeline.tally import Tally, balances_by_class
 from earnbook.pipeline.terms import run_terms
 from earnbook.rules.compile import compile_ruleset
 
@@ -137,58 +137,19 @@ class Job:
         return staged
 
     def check(self, staged: Staged) -> None:
-        """Refuse what must be refused before the first commit; collect warnings."""
-        if self._request.max_rejects is not None:
-            self._refuse_rejects(staged, self._request.max_rejects)
+        """Refuse what must be refused before the first commit; collect warnings, and say at once what is about time."""
+        look_ahead = LookAhead(
+            staged=staged, request=self._request, clock=self._clock, find_originals=self._find_originals
+        )
+        look_ahead.refuse_rejects()
         for source in staged.sources:
             self._warnings.extend(source.warnings)
         warning = old_event_warning(staged.timestamps, self._clock)
         if warning is not None:
             self._warnings.append(warning)
+            self._request.warn(warning)
         if self._clock.mode is ClockMode.EVENT and self._start.book_clock is not None:
-            self._refuse_late(staged)
-
-    def _refuse_rejects(self, staged: Staged, limit: int) -> None:
-        """Conflicts are rejects too, so the log is gone through for them where the others are not too many (§3.5)."""
-        rejects = list(staged.rejects)
-        if len(rejects) <= limit and not self._request.ignore_conflicts:
-            rejects += [reject for found in self._look_ahead(staged) for reject in found.conflicts]
-        if len(rejects) > limit:
-            reasons = count_rejects(reject.reason.name for reject in rejects)
-            shown = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-            raise Refused(
-                f"{len(rejects):,} rows are rejected, more than --max-rejects {limit:,} ({shown})",
-                "Nothing was committed. Correct the input, or allow more.",
-            )
-
-    def _refuse_late(self, staged: Staged) -> None:
-        """Only new records count (§4.3); they are looked for only as long as the old ones among them could be too many.
-
-        Repeats can hide that nearly all new records are late, so first the late ones are counted without repeats, then
-        all records until they are twice as many.
-        """
-        if self._request.allow_late:
-            return
-        oldest = self._book_clock - OLD_EVENT_US
-        if not np.any(staged.timestamps < oldest):
-            return
-        late = sum(found.records.num_rows for found in self._look_ahead(staged, before=oldest))
-        new: list[Int64s] = [np.zeros(0, np.int64)]
-        count = 0
-        for found in self._look_ahead(staged) if late else ():
-            new.append(found.records.column("timestamp").to_numpy())
-            count += found.records.num_rows
-            if count >= 2 * late:
-                return
-        refuse_late(np.concatenate(new), self._clock, book_clock_us=self._book_clock, allow_late=False)
-
-    def _look_ahead(self, staged: Staged, *, before: int | None = None) -> Iterator[Deduplicated]:
-        """What is new of each batch, without deciding it; with `before` of the records older than that alone."""
-        seen = SeenKeys(staged.repeated_hashes)
-        for table in staged.batches(self._request.batch_records, self._request.order):
-            rows = table if before is None else table.filter(pc.less(table.column("timestamp"), before))
-            if rows.num_rows:
-                yield self._deduplicate(rows, seen, 0)
+            look_ahead.refuse_late(self._book_clock)
 
     # --- deciding and committing ------------------------------------------------------------------------------------
 
@@ -267,7 +228,8 @@ class Job:
     def _next_batch(self, table: pa.Table, seen: SeenKeys, waiting: _Batch) -> _Batch:
         """The new records of a table; what was dropped is added to what tables without any left waiting."""
         started = time.perf_counter()
-        found = self._deduplicate(table, seen, self._log_seq() + 1)
+        originals = self._find_originals(table)
+        found = drop_duplicates(table, seen, first_log_seq=self._log_seq() + 1, originals=originals)
         duplicates = found.duplicates
         conflicts = found.conflicts
         if self._request.ignore_conflicts:
@@ -279,9 +241,8 @@ class Job:
             rejects=(*waiting.rejects, *conflicts),
         )
 
-    def _deduplicate(self, table: pa.Table, seen: SeenKeys, first_log_seq: int) -> Deduplicated:
-        originals = find_originals(self._connection, table) if self._start.log_seq else None
-        return drop_duplicates(table, seen, first_log_seq=first_log_seq, originals=originals)
+    def _find_originals(self, table: pa.Table) -> pa.Table | None:
+        return find_originals(self._connection, table) if self._start.log_seq else None
 
     def _log_seq(self) -> int:
         return self._engine.state.registers.log_seq if self._engine is not None else self._start.log_seq

@@ -171,6 +171,15 @@ def test_a_wall_clock_that_went_back_counts_as_the_book_clock_for_a_minute(shop:
         shop.run(event("e-3", "05-01T02"), clock=ClockMode.NOW, wall_clock_us=back - 1)
 
 
+def test_old_events_under_now_are_warned_of_before_and_after(shop: Shop) -> None:
+    said: list[str] = []
+    rows = [event("e-1", "05-01T00"), event("e-2", "05-02T00"), event("e-3", "05-31T00")]
+    report = shop.run(*rows, clock=ClockMode.NOW, warn=said.append)
+    assert said == [text for text in report.warnings if "2 of 3 records" in text and "--clock event" in text]
+    assert len(said) == 1
+    assert shop.run(*rows[1:], clock=ClockMode.NOW).warnings == ()
+
+
 # --- runs with nothing new ------------------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "report": CommandEntry("earnbook.jobs.report", "Figures over a whole book."),
     "show": CommandEntry("earnbook.jobs.show", "One thing of a book, explained."),
     "definitions": CommandEntry("earnbook.jobs.definitions", "Check, load and describe definitions."),
-    "rules": CommandEntry("earnbook.jobs.rules", "Compile rules and show how they will run."),
+    "rules": CommandEntry("earnbook.jobs.rules", "Compile rules, show how they will run, and try one of them."),
     "generate": CommandEntry("earnbook.jobs.generate", "Make synthetic events for trials and benchmarks."),
     "sql": CommandEntry("earnbook.jobs.sql", "Query the views of a book, read-only."),
 }

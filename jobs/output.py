@@ -80,6 +80,13 @@ def write_document(output: Output, document: Mapping[str, object]) -> None:
         sink.write(json.dumps(_plain(document), ensure_ascii=False, indent=indent) + "\n")
 
 
+def write_documents(output: Output, documents: Sequence[Mapping[str, object]]) -> None:
+    """Writes nested results as JSON lines, one for each."""
+    with _text_sink(output) as sink:
+        for document in documents:
+            sink.write(json.dumps(_plain(document), ensure_ascii=False) + "\n")
+
+
 def write_shown(output: Output, shown: Shown) -> None:
     """Writes sections as titled tables for people, or as one document for machines (JSON or one JSON line)."""
     if output.format in (Format.JSON, Format.NDJSON):

@@ -1,4 +1,4 @@
-"""`definitions` and `rules` at the command line."""
+"""`definitions` at the command line."""
 
 from __future__ import annotations
 
@@ -99,25 +99,3 @@ def test_schema_is_json_schema_with_the_documented_fields(tmp_path: Path) -> Non
     schema = json.loads(path.read_text())
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert {"organization", "assets", "programs", "sources"} <= set(schema["properties"])
-
-
-def test_rules_check_lists_the_rules_in_order_with_what_is_not_accelerated(config: Path) -> None:
-    result = run_command("rules", "check", "--config", config, "--format", "json")
-    assert result.exit_code == 0, result.stderr
-    rules = json.loads(result.stdout)
-    assert [rule["order"] for rule in rules] == [10, 20, 30, 40, 50, 100, 200, 300, 400]
-    assert all(rule["kernel"] for rule in rules)
-    assert "one ordered pass" in result.stderr
-
-
-def test_rules_explain_shows_reads_writes_and_source(config: Path) -> None:
-    result = run_command("rules", "explain", "tenth-coffee", "--config", config)
-    assert result.exit_code == 0, result.stderr
-    for part in ("event.category", "coffees", "BEANS", "def "):
-        assert part in result.stdout
-
-
-def test_rules_explain_of_an_unknown_rule_names_the_known_ones(config: Path) -> None:
-    result = run_command("rules", "explain", "eleventh-coffee", "--config", config)
-    assert result.exit_code == 2
-    assert "tenth-coffee" in result.stderr

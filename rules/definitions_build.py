@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from earnbook.rules.definitions_cel import check_expressions
+from earnbook.rules.definitions_cel import CheckedPlace, check_expressions
 from earnbook.rules.definitions_collect import Collected, RawObject, collect, issue_of
 from earnbook.rules.definitions_ids import organization_id
 from earnbook.rules.definitions_names import Names, check_unique_names, natural_key
@@ -100,9 +100,11 @@ class _Build:
         schemas = {
             natural_key(raw): read_event_schema(raw, self._issues) for raw in self._program_names.by_key.values()
         }
+        expressions: dict[RawObject, list[CheckedPlace]] = {}
         for raw in self._found.children:
             schema = schemas.get(self._owner(raw) or "")
-            check_expressions(raw, self._issues, has_group=self._has_group(raw), schema=schema)
+            has_group = self._has_group(raw)
+            expressions[raw] = check_expressions(raw, self._issues, has_group=has_group, schema=schema)
         assets = self._assets()
         scopes = self._scopes(assets)
         resolver = Resolver(self._asset_names, {asset.symbol: asset for asset in assets}, self._issues)
@@ -116,7 +118,7 @@ class _Build:
         check_shared_counters(programs, self._origins, self._issues)
         if not any(issue.is_error for issue in self._issues):
             by_symbol = {asset.symbol: asset for asset in assets}
-            self._issues += lint_definitions(programs, by_symbol, schemas, self._origins)
+            self._issues += lint_definitions(programs, by_symbol, expressions, self._origins)
         sources = self._sources()
         if self._organization is None:
             return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from earnbook.rules import definitions_nodes as nodes
-from earnbook.rules.check import Environment, Result, infer_types
+from earnbook.rules.check import CheckedExpression, Environment, Result, infer_types
 from earnbook.rules.definitions_collect import RawObject
 from earnbook.rules.definitions_nodes import Scalar, follow
 from earnbook.rules.event_schema import EventSchema
@@ -50,22 +50,55 @@ class Place:
     result: Result
     is_attribute: bool = False
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether it is the value of SET_ATTRIBUTE that says by `=` that it is CEL (§11.4)."""
+        return self.is_attribute and self.text.startswith("=")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPlace:
+    """An expression without mistakes, where it stands, and what it was checked against."""
+
+    place: Place
+    checked: CheckedExpression
+    environment: Environment
+
 
 def check_expressions(
     raw: RawObject, issues: list[Issue], *, has_group: bool, schema: EventSchema | None = None
-) -> None:
+) -> list[CheckedPlace]:
     """Add what is wrong with the expressions of a rule or an automation, warnings too; other objects have none.
 
     `has_group` says whether the program has a `group_field`, and so the variable `group` (§11.1); `schema` is what the
-    program says about its events.
+    program says about its events. Returns the expressions without mistakes.
     """
+    sound: list[CheckedPlace] = []
     for place in expression_places(raw):
         if raw.kind == "automation":
             environment = Environment.for_filter()
         else:
             environment = Environment.for_rule(place.result, has_group=has_group, schema=schema)
-        found = _check_attribute(place, environment) if place.is_attribute else _check(place.text, environment)
-        issues += [raw.expression_issue(issue, *place.steps) for issue in found]
+        try:
+            checked = _checked(place, environment)
+        except IssueError as error:
+            found = list(error.issues)
+        else:
+            if checked is None:
+                continue
+            found = list(checked.issues)
+            if not any(issue.is_error for issue in found):
+                found += lint_expression(checked, environment)
+                sound.append(CheckedPlace(place, checked, environment))
+        issues += [place_issue(raw, place, _with_remedy(issue, place)) for issue in found]
+    return sound
+
+
+def place_issue(raw: RawObject, place: Place, issue: Issue) -> Issue:
+    """The issue of an expression with its place in the file; after `=` its span counts in the whole value."""
+    if place.is_marked and issue.span is not None:
+        issue = replace(issue, source=place.text, span=Span(issue.span.start + 1, issue.span.end + 1))
+    return raw.expression_issue(issue, *place.steps)
 
 
 def expression_places(raw: RawObject) -> Iterator[Place]:
@@ -123,41 +156,18 @@ def _mentions_state(node: Node, bound: frozenset[str]) -> bool:
     return False
 
 
-def _check(text: str, environment: Environment) -> list[Issue]:
-    try:
-        return _examine(parse_expression(text), environment)
-    except IssueError as error:
-        return list(error.issues)
+def _checked(place: Place, environment: Environment) -> CheckedExpression | None:
+    """The checked expression of a place, None for literal text; IssueError for what cannot be parsed."""
+    expression = attribute_expression(place.text) if place.is_attribute else parse_expression(place.text)
+    return None if expression is None else infer_types(expression, environment)
 
 
-def _examine(expression: Expression, environment: Environment) -> list[Issue]:
-    """Issues and warnings of one expression; warnings only about what has no mistakes."""
-    checked = infer_types(expression, environment)
-    if any(issue.is_error for issue in checked.issues):
-        return list(checked.issues)
-    return [*checked.issues, *lint_expression(checked, environment)]
-
-
-def _check_attribute(place: Place, environment: Environment) -> list[Issue]:
-    """Issues of a SET_ATTRIBUTE value that is read as CEL; literal text has none."""
-    marked = place.text.startswith("=")
-    try:
-        expression = attribute_expression(place.text)
-        found = _examine(expression, environment) if expression else []
-    except IssueError as error:
-        found = list(error.issues)
-    if marked:
-        return [behind_mark(issue, place.text) for issue in found]
-    # Text that only looks like CEL is what its author may not expect: say how to keep it literal.
-    remedy = "for literal text write it as a CEL text after `=`, as ='text'"
-    return [replace(issue, remedy="; ".join(part for part in (issue.remedy, remedy) if part)) for issue in found]
-
-
-def behind_mark(issue: Issue, text: str) -> Issue:
-    """The issue of an expression after `=`, with its span counted in the whole value, whose first character is `=`."""
-    if issue.span is None:
+def _with_remedy(issue: Issue, place: Place) -> Issue:
+    """Text that only looks like CEL is what its author may not expect: the remedy says how to keep it literal."""
+    if not place.is_attribute or place.is_marked:
         return issue
-    return replace(issue, source=text, span=Span(issue.span.start + 1, issue.span.end + 1))
+    literal = "for literal text write it as a CEL text after `=`, as ='text'"
+    return replace(issue, remedy="; ".join(part for part in (issue.remedy, literal) if part))
 
 
 def _action_places(raw: RawObject, action: nodes.Mapping, steps: tuple[str | int, ...]) -> Iterator[Place]:

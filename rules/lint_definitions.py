@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from earnbook.rules.check import CheckedExpression, Environment, infer_types
-from earnbook.rules.definitions_cel import Place, attribute_expression, behind_mark, expression_places
+from earnbook.rules.definitions_cel import CheckedPlace, Place, place_issue
 from earnbook.rules.definitions_collect import RawObject
-from earnbook.rules.event_schema import EventSchema
 from earnbook.rules.issues import Issue, LintCode, cel_warning, suggest
 from earnbook.rules.lint_amounts import lint_amount
 from earnbook.rules.models import Asset, CounterAction, Program, Rule, SetAttributeAction, TagAction
 from earnbook.rules.models_automations import Automation
-from earnbook.rules.parse import parse_expression
 from earnbook.rules.plan_reads import access_path
 from earnbook.rules.syntax import Bind, Call, Comprehension, Expression, ListLiteral, Literal, Node, Span
 from earnbook.rules.syntax_walk import children
@@ -39,35 +36,27 @@ class StateRead:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Owner:
-    """A rule or automation with what its expressions can refer to."""
-
-    raw: RawObject
-    definition: Rule | Automation
-    program: Program
-    schema: EventSchema | None
-
-
 def lint_definitions(
     programs: Sequence[Program],
     assets: Mapping[str, Asset],
-    schemas: Mapping[str, EventSchema | None],
+    expressions: Mapping[RawObject, Sequence[CheckedPlace]],
     origins: Mapping[str, RawObject],
 ) -> list[Issue]:
-    """All warnings about definitions without mistakes; `assets` by symbol, `schemas` by program, `origins` by id."""
+    """All warnings about definitions without mistakes.
+
+    `assets` are by symbol, `origins` the raw objects by id, `expressions` the checked expressions by raw object.
+    """
     written = {(program.key, *name) for program in programs for rule in program.rules for name in _written(rule)}
     everywhere = {(owner, store, name) for _, owner, store, name in written if owner != "program"}
     issues: list[Issue] = []
     for program in programs:
         own = {(owner, store, name) for key, owner, store, name in written if key == program.key}
-        own |= {("participant", "tiers", tier.key) for tier in program.tiers}
+        own |= {("participant", "tiers", tier.key) for tier in program.tiers} | everywhere
         definitions: tuple[Rule | Automation, ...] = (*program.rules, *program.automations)
         for definition in definitions:
             raw = origins.get(definition.id)
             if raw is not None and definition.status not in ("ARCHIVED", "archived"):
-                owner = _Owner(raw=raw, definition=definition, program=program, schema=schemas.get(program.key))
-                issues += _lint(owner, assets, everywhere | own)
+                issues += _lint(definition, raw, expressions.get(raw, ()), assets, own)
     return issues
 
 
@@ -76,41 +65,27 @@ def state_reads(expression: Expression) -> Iterator[StateRead]:
     return _reads(expression.root, frozenset())
 
 
-def _lint(owner: _Owner, assets: Mapping[str, Asset], written: set[tuple[str, str, str]]) -> Iterator[Issue]:
-    seen: set[tuple[str, str, str]] = set()
-    for place in expression_places(owner.raw):
-        checked, environment = _checked(owner, place)
-        if checked is None:
-            continue
-        found = _amount_warnings(owner.definition, place, checked, environment, assets)
-        found += _unwritten(checked.expression, written, seen)
-        for issue in found:
-            marked = place.is_attribute and place.text.startswith("=")
-            yield owner.raw.expression_issue(behind_mark(issue, place.text) if marked else issue, *place.steps)
-
-
-def _checked(owner: _Owner, place: Place) -> tuple[CheckedExpression | None, Environment]:
-    if isinstance(owner.definition, Automation):
-        environment = Environment.for_filter()
-    else:
-        has_group = owner.program.group_field is not None
-        environment = Environment.for_rule(place.result, has_group=has_group, schema=owner.schema)
-    expression = attribute_expression(place.text) if place.is_attribute else parse_expression(place.text)
-    return (None if expression is None else infer_types(expression, environment)), environment
-
-
-def _amount_warnings(
+def _lint(
     definition: Rule | Automation,
-    place: Place,
-    checked: CheckedExpression,
-    environment: Environment,
+    raw: RawObject,
+    expressions: Sequence[CheckedPlace],
     assets: Mapping[str, Asset],
-) -> list[Issue]:
-    if place.steps[0] != "actions" or place.steps[-1] != "amount" or not isinstance(definition, Rule):
-        return []
-    asset = assets.get(getattr(definition.actions[int(place.steps[1])], "asset_id", ""))
-    warning = None if asset is None else lint_amount(checked, environment, asset)
-    return [] if warning is None else [warning]
+    written: set[tuple[str, str, str]],
+) -> Iterator[Issue]:
+    seen: set[tuple[str, str, str]] = set()
+    for found in expressions:
+        issues = _unwritten(found.checked.expression, written, seen)
+        asset = _asset_of_amount(definition, found.place, assets)
+        if asset is not None and (warning := lint_amount(found.checked, found.environment, asset)) is not None:
+            issues.append(warning)
+        yield from (place_issue(raw, found.place, issue) for issue in issues)
+
+
+def _asset_of_amount(definition: Rule | Automation, place: Place, assets: Mapping[str, Asset]) -> Asset | None:
+    """The asset of which the expression at a place is an amount."""
+    if not isinstance(definition, Rule) or place.steps[0] != "actions" or place.steps[-1] != "amount":
+        return None
+    return assets.get(getattr(definition.actions[int(place.steps[1])], "asset_id", ""))
 
 
 def _unwritten(

@@ -7,7 +7,7 @@ indexes for assets, columns of the cells for keys and text codes for texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -203,31 +203,49 @@ def compact_due(state: State) -> None:
     registers[at.R_DUE] = len(kept)
 
 
-def open_lots(state: State) -> Rows:
-    """The open lots as rows of the checkpoint: holder numbers, asset numbers, text codes; by lot_seq."""
-    rows = state.table(at.LOTS)[: state.register(at.R_LOTS)]
-    rows = rows[(rows[:, at.LOT_SEQ] > 0) & (rows[:, at.LOT_REMAINING] > 0)]
-    rows = rows[np.argsort(rows[:, at.LOT_SEQ], kind="stable")]
-    return {
-        "lot_seq": rows[:, at.LOT_SEQ],
-        "holder": state.numbers[rows[:, at.LOT_SLOT]],
-        "asset": _asset_numbers(state, rows[:, at.LOT_ASSET]),
-        "program": rows[:, at.LOT_PROGRAM].astype(np.int32),
-        "source": rows[:, at.LOT_SOURCE],
-        "root": rows[:, at.LOT_ROOT],
-        "status": rows[:, at.LOT_STATUS].astype(np.int8),
-        "remaining": rows[:, at.LOT_REMAINING],
-        "created_at": rows[:, at.LOT_CREATED],
-        "expires_at": rows[:, at.LOT_EXPIRES],
-        "matures_at": rows[:, at.LOT_MATURES],
-        "reference": rows[:, at.LOT_REFERENCE],
-    }
+_LOT_COLUMNS = {
+    "lot_seq": at.LOT_SEQ,
+    "holder": at.LOT_SLOT,
+    "asset": at.LOT_ASSET,
+    "program": at.LOT_PROGRAM,
+    "source": at.LOT_SOURCE,
+    "root": at.LOT_ROOT,
+    "status": at.LOT_STATUS,
+    "remaining": at.LOT_REMAINING,
+    "created_at": at.LOT_CREATED,
+    "expires_at": at.LOT_EXPIRES,
+    "matures_at": at.LOT_MATURES,
+    "reference": at.LOT_REFERENCE,
+}
+OPEN_LOT_COLUMNS = tuple(_LOT_COLUMNS)
+"""What `open_lots` can tell of a lot."""
 
 
-def checkpoint(state: State) -> dict[str, Rows]:
+def open_lots(state: State, columns: Collection[str] = OPEN_LOT_COLUMNS) -> Rows:
+    """The open lots by lot_seq, in the given columns: holder and asset are numbers, `reference` a text code.
+
+    Only the columns asked for are copied: a book may have many open lots.
+    """
+    lots = state.table(at.LOTS)[: state.register(at.R_LOTS)]
+    rows = np.flatnonzero((lots[:, at.LOT_SEQ] > 0) & (lots[:, at.LOT_REMAINING] > 0))
+    rows = rows[np.argsort(lots[rows, at.LOT_SEQ], kind="stable")]
+    found: Rows = {name: lots[rows, column] for name, column in _LOT_COLUMNS.items() if name in columns}
+    if "holder" in found:
+        found["holder"] = state.numbers[found["holder"]]
+    if "asset" in found:
+        found["asset"] = _asset_numbers(state, found["asset"])
+    if "program" in found:
+        found["program"] = found["program"].astype(np.int32)
+    if "status" in found:
+        found["status"] = found["status"].astype(np.int8)
+    return found
+
+
+def checkpoint(state: State, lot_columns: Collection[str] = OPEN_LOT_COLUMNS) -> dict[str, Rows]:
     """All state of the State's holders and programs as rows of the state tables (system accounts: `system_balances`).
 
-    Keys of counters, tags and attributes are columns of the cells, programs of enrollments are numbers.
+    Keys of counters, tags and attributes are columns of the cells, programs of enrollments are numbers; of open lots
+    there are the columns asked for.
     """
     used, terms = state.slots, state.terms
     assets, stride = state.register(at.R_ASSETS), state.register(at.R_STRIDE)
@@ -276,7 +294,7 @@ def checkpoint(state: State) -> dict[str, Rows]:
             "program": (program + 1).astype(np.int32),
             "status": state.table(at.ENROLLMENTS)[enrolled, program],
         },
-        "open_lots": open_lots(state),
+        "open_lots": open_lots(state, lot_columns),
     }
 
 

@@ -37,7 +37,7 @@ from earnbook.pipeline.columns import TextTables, batch_columns, event_of
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.evaluations import Patterns
 from earnbook.pipeline.operations import operation_columns
-from earnbook.pipeline.people import People
+from earnbook.pipeline.people import Named, People
 from earnbook.pipeline.rows import (
     change_rows,
     event_rows,
@@ -120,38 +120,36 @@ class Engine:
         self._proposes = propose_list([program.propose for program in run.programs])
         self._patterns = patterns
 
-    def execute(self, records: pa.Table, *, batch: int, base: Int64s, until: int, sources: Int64s) -> Decided:
+    def execute(
+        self, records: pa.Table, named: Named, *, batch: int, base: Int64s, until: int, sources: Int64s
+    ) -> Decided:
         """Decide the records of one batch, whose holders are loaded.
 
         Args:
             records: in log order, without repeats (`records.records_schema`).
+            named: whom they name.
             batch: its number, for snapshots.
             base: c(r) of each record.
             until: due work up to here is done at the end; TIME_NONE for the book clock.
             sources: the book's number of each source of the run.
         """
-        given = records.column("given").to_numpy()
-        persons = {
-            name: self.people.number(records.column(name).combine_chunks(), given, recipient=name == "recipient")
-            for name in ("participant", "recipient")
-        }
         columns = batch_columns(records, self._ruleset, self.pool)
         self.state.begin_batch(
             work_of(
                 program=np.maximum(records.column("program").to_numpy(), 0),
                 base=base,
-                person=persons["participant"],
-                recipient=persons["recipient"],
+                person=named.participant,
+                recipient=named.recipient,
                 kind=records.column("record_kind").to_numpy(),
                 **operation_columns(records, self.run),
             )
         )
-        bailed = self._decide(records, columns, persons["participant"], until)
+        bailed = self._decide(records, columns, named.participant, until)
         return self._results(records, batch, sources, bailed)
 
     def checkpoint(self) -> dict[str, pa.Table]:
         """The present state of all holders and programs of the run, as rows of `STATE_TABLES`."""
-        tables = checkpoint(self.state)
+        tables = checkpoint(self.state, STATE_TABLES["open_lots"].names)
         for name, state_type in _KEYED.items():
             tables[name]["key"] = self.run.keys[state_type].numbers[tables[name]["key"]].astype(np.int32)
         attributes = tables["attributes"]

@@ -93,7 +93,7 @@ class Job:
         self._pending: Future[CommittedBatch] | None = None
         self._engine: Engine | None = None
         self._sources: Int64s = np.zeros(0, np.int64)
-        self._warnings: list[str] = [issue.message for issue in load.definitions.warnings]
+        self._warnings: list[str] = summarise_warnings(load.definitions.warnings)
         self._notes: list[str] = []
         self._is_loaded = False
         self._hashes: tuple[str, ...] = ()
@@ -311,13 +311,13 @@ class Job:
         is_event_clock = self._clock.mode is ClockMode.EVENT
         until = int(TIME_NONE) if is_event_clock else self._clock.end_of_batch(self._book_clock)
         reach = max(self._book_clock, until, int(base.max()) if len(base) else 0)
-        prefetch_records(self._connection, engine, records)
+        named = prefetch_records(self._connection, engine, records, has_holders=self._start.holder > 0)
         if self._start.lot_seq:
             prefetch_due(self._connection, engine, reach)
         started = self.tally.seconds("prefetch", started)
         first_at = max(self._book_clock, int(base[0])) if len(base) else reach
         number = self._batch + 1
-        decided = engine.execute(records, batch=number, base=base, until=until, sources=self._sources)
+        decided = engine.execute(records, named, batch=number, base=base, until=until, sources=self._sources)
         self._batch, self._book_clock = number, decided.book_clock
         self.tally.add(decided)
         self._tally_dropped(batch)

@@ -7,6 +7,7 @@ id where one is known (`origin`), also when that participant is created later in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
@@ -26,6 +27,14 @@ NOBODY = -1
 _MARK = "\x00"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The persons that the records of a batch name, by record; -1 where there is none."""
+
+    participant: Int64s
+    recipient: Int64s
+
+
 class People:
     """The persons of a run. Numbers are dense from 0 and never change."""
 
@@ -40,8 +49,18 @@ class People:
     def __len__(self) -> int:
         return len(self._pool)
 
-    def number(self, texts: pa.Array, given: Int64s, *, recipient: bool) -> Int64s:
+    def name(self, records: pa.Table) -> Named:
+        """The persons of a batch's records; new ones get the next numbers."""
+        given = records.column("given").to_numpy()
+        return Named(
+            participant=self._number(records.column("participant").combine_chunks(), given, recipient=False),
+            recipient=self._number(records.column("recipient").combine_chunks(), given, recipient=True),
+        )
+
+    def _number(self, texts: pa.Array, given: Int64s, *, recipient: bool) -> Int64s:
         """The person of each record's participant (or recipient) as given; -1 where there is none."""
+        if texts.null_count == len(texts):
+            return np.full(len(texts), -1, np.int64)
         by_id = int(Given.RECIPIENT_ID if recipient else Given.PARTICIPANT_ID)
         marked = (given & by_id) != 0
         if marked.any() or pc.any(pc.starts_with(texts, _MARK)).as_py():

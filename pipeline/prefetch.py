@@ -27,6 +27,7 @@ from earnbook.ledger.state_load import (
 )
 from earnbook.pipeline.execute import Engine
 from earnbook.pipeline.load import find_due_holders, find_holders, load_state
+from earnbook.pipeline.people import Named
 
 _TEXT = int(Kind.TEXT)
 
@@ -42,19 +43,23 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
     )
 
 
-def prefetch_records(connection: duckdb.DuckDBPyConnection, engine: Engine, records: pa.Table) -> None:
-    """Load the holders that the records name, those not yet in the engine."""
+def prefetch_records(
+    connection: duckdb.DuckDBPyConnection, engine: Engine, records: pa.Table, *, has_holders: bool
+) -> Named:
+    """Load the holders that the records name, those not yet in the engine; returns whom the records name.
+
+    `has_holders` says whether the book had holders when the run began: those of the run itself are in the engine.
+    """
     first = engine.state.persons
-    given = records.column("given").to_numpy()
-    for name in ("participant", "recipient"):
-        engine.people.number(records.column(name).combine_chunks(), given, recipient=name == "recipient")
+    named = engine.people.name(records)
     slots = np.full(len(engine.people) - first, -1, np.int64)
-    if engine.state.registers.holder:
+    if has_holders:
         slots = _known_slots(connection, engine, first, slots)
     # An id may have made its external id a person as well.
     slots = np.concatenate([slots, np.full(len(engine.people) - first - len(slots), -1, np.int64)])
     add_persons(engine.state, slots)
     set_origins(engine.state, engine.people.origins())
+    return named
 
 
 def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> None:

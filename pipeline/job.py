@@ -47,6 +47,7 @@ from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.pipeline.tally import Tally, balances_by_class
 from earnbook.pipeline.terms import run_terms
 from earnbook.rules.compile import compile_ruleset
+from earnbook.rules.issues import summarise_warnings
 
 Item = TypeVar("Item")
 

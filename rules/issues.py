@@ -18,6 +18,9 @@ from earnbook.rules.syntax import Span
 ISSUES_SHOWN_MAX = 100
 """How many issues one message lists; the rest are counted."""
 
+WARNINGS_SHOWN_MAX = 10
+"""How many warnings about definitions the summary of a run lists."""
+
 _SOURCE_WIDTH_MAX = 160
 
 
@@ -159,6 +162,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if len(choices) > 12:
         return f"there are {len(choices)} to choose from, such as {_quoted(choices[:6])}"
     return f"choose one of {_quoted(choices)}"
+
+
+def summarise_warnings(issues: Iterable[Issue], *, shown_max: int = WARNINGS_SHOWN_MAX) -> list[str]:
+    """Warnings as single lines for the summary of a run: what and where; beyond `shown_max` they are only counted."""
+    warnings = [issue for issue in sort_issues(issues) if not issue.is_error]
+    lines = [": ".join(part for part in (issue.path, issue.message) if part) for issue in warnings[:shown_max]]
+    if len(warnings) > shown_max:
+        lines.append(f"{len(warnings) - shown_max} more warnings about definitions; `earnbook rules check` shows all")
+    return lines
 
 
 def sort_issues(issues: Iterable[Issue]) -> list[Issue]:

@@ -13,6 +13,7 @@ from earnbook.rules.issues import (
     render_issue,
     render_issues,
     suggest,
+    summarise_warnings,
 )
 from earnbook.rules.syntax import Span
 
@@ -92,3 +93,14 @@ def test_the_nearest_name_is_suggested_whatever_its_case() -> None:
     assert suggest("zzz", ["b", "a"]) == "choose one of `a`, `b`"
     assert suggest("zzz", map(str, range(50))).startswith("there are 50 to choose from, such as `0`, `1`")
     assert suggest("x", []) == ""
+
+
+def test_a_run_lists_some_warnings_and_counts_the_rest() -> None:
+    warnings = [Issue(IssueCode.CEL_TYPE, f"odd {n}", path=f"rules[{n}]", severity=Severity.WARNING) for n in range(5)]
+    error = Issue(IssueCode.CEL_TYPE, "wrong")
+    assert summarise_warnings([error, *warnings], shown_max=2) == [
+        "rules[0]: odd 0",
+        "rules[1]: odd 1",
+        "3 more warnings about definitions; `earnbook rules check` shows all",
+    ]
+    assert summarise_warnings([Issue(IssueCode.CEL_TYPE, "odd", severity=Severity.WARNING)]) == ["odd"]

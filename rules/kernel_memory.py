@@ -2,8 +2,8 @@
 
 numba counts references to every array that is passed on or read from a tuple, atomically, at each of the many returns
 of a generated function; that was six times the work of the rules themselves. Kernels therefore take the address and the
-row width of each array once, and load int64 values from there. Nothing is checked: indices come from the contract of
-`propose`, arrays are C-contiguous and outlive the call.
+row width of each array once, and pass them on to the machine code of the rules. Nothing is checked there: indices come
+from the contract of `propose`, arrays are C-contiguous and outlive the call.
 """
 
 # numba calls the functions below with arguments of its own, by position.
@@ -70,37 +70,3 @@ def address_of(typing_context: Any, array: Any) -> Any:
         return builder.ptrtoint(struct.data, _INT64)
 
     return types.int64(array), generate
-
-
-@intrinsic
-def load_int64(typing_context: Any, address: Any, index: Any) -> Any:
-    """The int64 (or the bits of the uint64) at an index of an array."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], _INT64.as_pointer())
-        return builder.load(builder.gep(pointer, [arguments[1]]))
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def load_int8(typing_context: Any, address: Any, index: Any) -> Any:
-    """The int8 at an index of an array, as int64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], cgutils.ir.IntType(8).as_pointer())
-        return builder.sext(builder.load(builder.gep(pointer, [arguments[1]])), _INT64)
-
-    return types.int64(types.int64, types.int64), generate
-
-
-@intrinsic
-def store_int64(typing_context: Any, address: Any, index: Any, value: Any) -> Any:
-    """Set the int64 (or the bits of the uint64) at an index of an array."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = builder.inttoptr(arguments[0], _INT64.as_pointer())
-        builder.store(arguments[2], builder.gep(pointer, [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate

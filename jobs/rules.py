@@ -198,7 +198,7 @@ def _issue_document(issue: Issue) -> dict[str, object]:
 
 
 def _rule_documents(program: CompiledProgram) -> list[dict[str, object]]:
-    """The rules of a program in order; `accelerated`: the kernel decides all of the rule, else `reasons` say why not."""
+    """The rules of a program in order; `accelerated`: the kernel decides all of it, else `reasons` say why not."""
     documents: list[dict[str, object]] = []
     for rule, notes in zip(program.rules, program.notes, strict=True):
         reasons = [{"part": note.text, "instead": note.instead, "why": note.why} for note in dict.fromkeys(notes)]

@@ -416,8 +416,8 @@ class Job:
 
     # --- the report -------------------------------------------------------------------------------------------------
 
-    def report(self, staged: Staged | None, *, seconds: float) -> RunReport:
-        """What was done."""
+    def report(self, staged: Staged | None) -> RunReport:
+        """What was done; the caller sets `seconds` when the book is closed."""
         tally, counts = self.tally, self.tally.counts
         is_written = bool(tally.batches) and not self._request.dry_run
         closing = balances_by_class(self._connection) if is_written else None
@@ -450,7 +450,7 @@ class Job:
             else format_time(self._clock.reading_us),
             clock_before_us=self._start.book_clock or 0,
             clock_after_us=self._book_clock,
-            seconds=seconds,
+            seconds=0.0,
             stage_seconds=dict(tally.stage_seconds),
             peak_memory_bytes=_peak_memory_bytes(),
             warnings=tuple(self._warnings),

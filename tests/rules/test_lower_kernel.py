@@ -313,7 +313,11 @@ def test_an_amount_that_is_no_number_has_a_code(amount: str, code: int) -> None:
     assert [proposed.effects[0][5] for proposed in found if proposed] == [code]
 
 
-def test_a_second_start_loads_machine_code_instead_of_compiling(tmp_path: Path) -> None:
+def test_a_second_start_loads_machine_code_instead_of_compiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where NUMBA_CACHE_DIR is set, numba keeps its part of the cache there and not beside the module.
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
     program = program_of(rule("event.x > 0", "1"))
     first = compile_program(program, [PTS], cache_directory=tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}

@@ -124,7 +124,7 @@ class RecordStore:
             self._scratch = tempfile.TemporaryDirectory(prefix="earnbook-stage-", dir=self._directory)
         path = Path(self._scratch.name) / f"{self._names:06}.arrow"
         self._names += 1
-        options = pa.ipc.IpcWriteOptions(compression=None)
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, self.schema, options=options) as writer:
             for chunk in chunks:
                 writer.write_batch(chunk)

@@ -47,6 +47,8 @@ class BookSettings:
             "threads": self.threads or os.cpu_count() or 1,
             "memory_limit": self.memory_limit,
             "preserve_insertion_order": True,
+            # A checkpoint rewrites the tail of every table; one when the book is closed is enough for a whole run.
+            "checkpoint_threshold": "1GB",
             "default_null_order": "nulls_first",
             "autoinstall_known_extensions": False,
         }

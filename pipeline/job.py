@@ -23,7 +23,7 @@ import pyarrow as pa
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import TIME_NONE, Int64s
 from earnbook.ledger.state import Registers as StateRegisters
-from earnbook.pipeline.clock import Clock, format_time, old_event_warning, wall_clock_us
+from earnbook.pipeline.clock import Clock, format_time, old_event_time, old_event_warning, wall_clock_us
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
 from earnbook.pipeline.config import ClockMode, InputReport, Progress, RunReport, RunRequest
@@ -145,7 +145,9 @@ class Job:
         look_ahead.refuse_rejects()
         for source in staged.sources:
             self._warnings.extend(source.warnings)
-        warning = old_event_warning(staged.timestamps, self._clock)
+        oldest = old_event_time(self._clock)
+        old = 0 if oldest is None else staged.count_before(oldest)
+        warning = old_event_warning(old=old, records=staged.rows_accepted)
         if warning is not None:
             self._warnings.append(warning)
             self._request.warn(warning)

@@ -14,9 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earnbook.ledger.schema import Int64s
 from earnbook.pipeline.clock import Clock, refuse_late
-from earnbook.pipeline.config import OLD_EVENT_US, RunRequest
+from earnbook.pipeline.config import OLD_EVENT_US, ClockMode, RunRequest
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.order import Deduplicated, SeenKeys, drop_duplicates
 from earnbook.pipeline.stage import Staged
@@ -55,17 +54,16 @@ class LookAhead:
         all records until they are twice as many.
         """
         oldest = book_clock_us - OLD_EVENT_US
-        if self.request.allow_late or not np.any(self.staged.timestamps < oldest):
+        if self.clock.mode is not ClockMode.EVENT or self.request.allow_late or not self.staged.count_before(oldest):
             return
-        late = sum(found.records.num_rows for found in self._new(before=oldest))
-        new: list[Int64s] = [np.zeros(0, np.int64)]
-        count = 0
-        for found in self._new() if late else ():
-            new.append(found.records.column("timestamp").to_numpy())
-            count += found.records.num_rows
-            if count >= 2 * late:
+        enough = 2 * sum(found.records.num_rows for found in self._new(before=oldest))
+        late = records = 0
+        for found in self._new() if enough else ():
+            late += int(np.count_nonzero(found.records.column("timestamp").to_numpy() < oldest))
+            records += found.records.num_rows
+            if records >= enough:
                 return
-        refuse_late(np.concatenate(new), self.clock, book_clock_us=book_clock_us, allow_late=False)
+        refuse_late(late=late, records=records, book_clock_us=book_clock_us)
 
     def _new(self, *, before: int | None = None) -> Iterator[Deduplicated]:
         """What is new of each batch; with `before` of the records older than that alone."""

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from earnbook.ledger.pool import StringPool
-from earnbook.ledger.schema import Int64s, UInt64s
+from earnbook.ledger.schema import UInt64s
 from earnbook.pipeline.config import Order, Progress, ProgressListener
 from earnbook.pipeline.intake import Contract
 from earnbook.pipeline.intake_columns import Intake
@@ -91,14 +91,12 @@ class Staged:
         sources: tuple[StagedSource, ...],
         rejects: tuple[Reject, ...],
         store: RecordStore,
-        timestamps: Int64s,
+        rows_accepted: int,
         repeated_hashes: UInt64s,
     ) -> None:
         self.sources = sources
         self.rejects = rejects
-        self.rows_accepted = len(timestamps)
-        self.timestamps = timestamps
-        """Of all accepted records, in the order they were read."""
+        self.rows_accepted = rows_accepted
         self.repeated_hashes = repeated_hashes
         """Key hashes that occur more than once, ascending; what `order.SeenKeys` is made with."""
         self._store = store
@@ -112,6 +110,10 @@ class Staged:
     def is_spilled(self) -> bool:
         """Whether records are in files."""
         return self._store.is_spilled
+
+    def count_before(self, time_us: int) -> int:
+        """How many accepted records have a timestamp before a time."""
+        return sum(int(np.count_nonzero(times < time_us)) for times in self._store.column("timestamp"))
 
     def batches(self, size: int, order: Order = Order.TIME) -> Iterator[pa.Table]:
         """Tables of `records_schema(len(paths))` with `size` rows (the last may be smaller), in log order (§4.1)."""
@@ -161,8 +163,6 @@ class _Stager:
         self._is_total_known = all(file.path is not None for file in files)
         self._sources: list[StagedSource] = []
         self._rejects: list[Reject] = []
-        self._timestamps: list[Int64s] = []
-        self._hashes: list[UInt64s] = []
         self._position = 0
 
     def read(self, index: int, file: InputFile) -> None:
@@ -210,8 +210,8 @@ class _Stager:
             sources=tuple(self._sources),
             rejects=tuple(self._rejects),
             store=self.store,
-            timestamps=np.concatenate([np.zeros(0, np.int64), *self._timestamps]),
-            repeated_hashes=_repeated(np.concatenate([np.zeros(0, np.uint64), *self._hashes])),
+            rows_accepted=self._position,
+            repeated_hashes=self.store.repeated("key_hash"),
         )
 
     def _new_store(self) -> RecordStore:
@@ -222,16 +222,8 @@ class _Stager:
         positions = np.arange(self._position, self._position + len(records), dtype=np.int64)
         self._position += len(records)
         store.append(records.set_column(0, records.schema.field(0), pa.array(positions)))
-        self._timestamps.append(records.column("timestamp").to_numpy().copy())
-        self._hashes.append(records.column("key_hash").to_numpy().copy())
 
     def _on_read(self, count: int) -> None:
         self._bytes_read += count
         total = self._bytes_total if self._is_total_known else None
         self.request.progress(Progress(stage="read", done=self._bytes_read, total=total, unit="bytes"))
-
-
-def _repeated(hashes: UInt64s) -> UInt64s:
-    """The values that occur more than once, ascending."""
-    ordered = np.sort(hashes)
-    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])

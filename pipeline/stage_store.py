@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from earnbook.ledger.schema import Int64s
+from earnbook.ledger.schema import Int64s, UInt64s
 from earnbook.pipeline.config import Order
 
 SORT_MEMORY_BYTES = 1 << 30
@@ -79,11 +82,11 @@ class RecordStore:
 
     def batches(self, size: int, order: Order) -> Iterator[pa.Table]:
         """Tables of `size` records (the last may be smaller) in log order."""
-        keys = [self._column(name) for name in _SORT_KEYS[order]]
-        if _is_sorted(keys):
+        keys = _SORT_KEYS[order]
+        if self._is_sorted(keys):
             chunks = self.chunks()
         elif self.is_spilled:
-            chunks = self._sorted_by_duckdb(_SORT_KEYS[order])
+            chunks = self._sorted_by_duckdb(keys)
         else:
             yield from self._sorted_in_memory(size, keys)
             return
@@ -96,25 +99,66 @@ class RecordStore:
             self._scratch.cleanup()
             self._scratch = None
 
-    def _column(self, name: str) -> Int64s:
-        columns = [chunk.column(name).to_numpy() for chunk in self.chunks()]
-        return np.concatenate(columns) if columns else np.zeros(0, np.int64)
+    def column(self, name: str) -> Iterator[npt.NDArray[Any]]:
+        """One column of every chunk, in the order they came; of files only that column is read."""
+        for chunk in self._parts((name,)):
+            yield chunk.column(name).to_numpy()
 
-    def _sorted_in_memory(self, size: int, keys: list[Int64s]) -> Iterator[pa.Table]:
-        table = pa.Table.from_batches(self._held, schema=self.schema)
-        order = np.lexsort(keys[::-1])
-        for start in range(0, len(order), size):
-            yield table.take(pa.array(order[start : start + size]))
+    def repeated(self, name: str) -> UInt64s:
+        """The values of a uint64 column that occur more than once, ascending."""
+        if not self.is_spilled:
+            ordered = np.sort(np.concatenate([np.zeros(0, np.uint64), *self.column(name)]))
+            return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        query = f"SELECT {name} FROM staged GROUP BY {name} HAVING count(*) > 1 ORDER BY {name}"
+        with self._duckdb((name,)) as connection:
+            found: UInt64s = connection.sql(query).to_arrow_table().column(name).to_numpy()
+        return found
 
-    def _sorted_by_duckdb(self, keys: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    def _parts(self, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        """All chunks with some of their columns."""
+        options = pa.ipc.IpcReadOptions(included_fields=[self.schema.get_field_index(name) for name in names])
+        for path in self._files:
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source, options=options) as reader:
+                for index in range(reader.num_record_batches):
+                    yield reader.get_batch(index)
+        for chunk in self._held:
+            yield chunk.select(list(names))
+
+    def _is_sorted(self, keys: tuple[str, ...]) -> bool:
+        """Whether records stand in the order of the keys, looked at chunk by chunk."""
+        last: list[Int64s] = []
+        for part in self._parts(keys):
+            columns = [part.column(name).to_numpy() for name in keys]
+            if not _is_ascending(
+                [np.concatenate(pair) for pair in zip(last, columns, strict=True)] if last else columns
+            ):
+                return False
+            last = [column[-1:] for column in columns]
+        return True
+
+    @contextmanager
+    def _duckdb(self, names: tuple[str, ...] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with the records as table `staged`, that spills instead of growing."""
         assert self._scratch is not None
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{SORT_MEMORY_BYTES // (1 << 20)}MiB",
             "temp_directory": str(Path(self._scratch.name) / "sort"),
             "preserve_insertion_order": "true",
         }
+        schema = self.schema if names is None else pa.schema([self.schema.field(name) for name in names])
+        chunks = self.chunks() if names is None else self._parts(names)
         with duckdb.connect(":memory:", config=config) as connection:
-            connection.register("staged", pa.RecordBatchReader.from_batches(self.schema, self.chunks()))
+            connection.register("staged", pa.RecordBatchReader.from_batches(schema, chunks))
+            yield connection
+
+    def _sorted_in_memory(self, size: int, keys: tuple[str, ...]) -> Iterator[pa.Table]:
+        table = pa.Table.from_batches(self._held, schema=self.schema)
+        order = np.lexsort([table.column(name).to_numpy() for name in reversed(keys)])
+        for start in range(0, len(order), size):
+            yield table.take(pa.array(order[start : start + size]))
+
+    def _sorted_by_duckdb(self, keys: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        with self._duckdb() as connection:
             rows = connection.sql(f"SELECT * FROM staged ORDER BY {', '.join(keys)}")
             for batch in rows.to_arrow_reader(_SORTED_ROWS):
                 yield batch.cast(self.schema)
@@ -149,7 +193,7 @@ def regroup(chunks: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(parts)
 
 
-def _is_sorted(keys: list[Int64s]) -> bool:
+def _is_ascending(keys: list[Int64s]) -> bool:
     """Whether rows stand in the order of the keys, the first key first."""
     if len(keys) == 1:
         return bool((keys[0][1:] >= keys[0][:-1]).all())

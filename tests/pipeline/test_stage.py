@@ -80,11 +80,19 @@ def test_no_row_vanishes(tmp_path: Path) -> None:
     assert staged.rejects[-1].source_row == 32
 
 
-def test_staging_knows_timestamps_and_repeated_keys(tmp_path: Path) -> None:
-    rows = [event(idempotency_key=key) for key in ("a", "b", "a", "c", "b", "a")]
-    staged = stage(write_lines(tmp_path / "a.ndjson", rows))
-    assert staged.repeated_hashes.tolist() == sorted(hash_texts(pa.array(["a", "b"])).tolist())
-    assert staged.timestamps.tolist() == [row["timestamp"] for row in records_of(staged, order=Order.INPUT)]
+@pytest.mark.parametrize("memory_bytes_max", [1, 1 << 20])
+def test_staging_knows_timestamps_and_repeated_keys(tmp_path: Path, memory_bytes_max: int) -> None:
+    rows = [
+        event(idempotency_key=key, event_timestamp=f"2026-01-{day:02}T00:00:00Z")
+        for key, day in (("a", 3), ("b", 1), ("a", 3), ("c", 9), ("b", 1), ("a", 3))
+    ]
+    paths = [write_lines(tmp_path / f"{part}.ndjson", rows[part : part + 3]) for part in (0, 3)]
+    with stage(*paths, memory_bytes_max=memory_bytes_max, spill_directory=tmp_path) as staged:
+        assert staged.is_spilled == (memory_bytes_max == 1)
+        assert staged.repeated_hashes.tolist() == sorted(hash_texts(pa.array(["a", "b"])).tolist())
+        times = [row["timestamp"] for row in records_of(staged, order=Order.INPUT)]
+        for time in times:
+            assert staged.count_before(time) == sum(other < time for other in times)
 
 
 def test_nothing_staged_gives_no_batch(tmp_path: Path) -> None:

@@ -296,16 +296,6 @@ ACCOUNT_REDEMPTION = 2
 ACCOUNT_BREAKAGE = 3
 
 
-def account_of_holder(number: int, bucket: int) -> int:
-    """The account code of a holder's bucket."""
-    return number * 4 + bucket
-
-
-def account_of_wallet(program_number: int) -> int:
-    """The account code of a program's wallet."""
-    return -program_number
-
-
 # --- effects --------------------------------------------------------------------------------------------------------
 # One effect is one row of int64. `propose` writes one row for every action of every matched rule, in (rule order,
 # action index) order; values are those of the snapshot (§10.1), checks against live state are the books'.

@@ -21,6 +21,7 @@ from earnbook.pipeline.config import (
     RunRequest,
 )
 from earnbook.pipeline.errors import Refused
+from earnbook.rules.times import format_timestamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,7 +47,7 @@ class Clock:
 
 def format_time(us: int) -> str:
     """A time as `YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
-    return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return format_timestamp(us, full=True)
 
 
 def wall_clock_us() -> int:

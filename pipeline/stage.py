@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -136,13 +137,13 @@ def stage_inputs(request: StageRequest) -> Staged:
     if request.mapping is not None and request.mapping.select is not None:
         check_mapping(request.mapping)
     stager = _Stager(request, files)
-    try:
+    with ExitStack() as undo:
+        undo.callback(stager.store.close)
         for index, file in enumerate(files):
             stager.read(index, file)
-        return stager.staged()
-    except BaseException:
-        stager.store.close()
-        raise
+        staged = stager.staged()
+        undo.pop_all()
+    return staged
 
 
 class _Stager:

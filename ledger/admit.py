@@ -6,6 +6,7 @@ from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import write_change
 from earnbook.ledger.layout import (
     ENROLLMENTS,
+    HOLDER_KINDS,
     HOLDER_NUMBERS,
     NEW_HOLDERS,
     OUTCOME_HOLDER,
@@ -38,10 +39,11 @@ from earnbook.ledger.layout import (
     put_byte,
     vector,
 )
-from earnbook.ledger.schema import ChangeOperation, Int64s, Kind, Outcome, StateType, Status
+from earnbook.ledger.schema import ChangeOperation, EntityType, Int64s, Kind, Outcome, StateType, Status
 
 _ACTIVE = int(Status.ACTIVE)
 _SUSPENDED = int(Status.SUSPENDED)
+_KIND_PARTICIPANT = int(EntityType.PARTICIPANT)
 _INT = int(Kind.INT)
 _SET = int(ChangeOperation.SET)
 _PARTICIPANT = int(StateType.PARTICIPANT)
@@ -141,6 +143,7 @@ def _create(handles: Int64s, person: int) -> int:
     put(handles, HOLDER_NUMBERS, slot, registers[R_HOLDER])
     put(handles, PERSON_SLOTS, person, slot)
     put_byte(handles, STATUS, slot, _ACTIVE)
+    put_byte(handles, HOLDER_KINDS, slot, _KIND_PARTICIPANT)
     row = claim_column(handles, NEW_HOLDERS, R_NEW_HOLDERS)
     created = matrix(handles, NEW_HOLDERS)
     created[0, row] = person

@@ -28,7 +28,7 @@ from earnbook.ledger.layout import (
     COUNTER_RESET_AT,
     COUNTER_SCALE,
     DUE,
-    DUE_LOT,
+    DUE_ITEM,
     ENROLLMENTS,
     HOLDER_NUMBERS,
     LOT_ASSET,
@@ -129,7 +129,7 @@ def ask_due(handles: Int64s) -> None:
     registers, heap, lots = vector(handles, REGISTERS), matrix(handles, DUE), matrix(handles, LOTS)
     count = min(registers[R_DUE], _DUE_AHEAD)
     for place in range(count):
-        lot = heap[place, DUE_LOT]
+        lot = heap[place, DUE_ITEM]
         if place > 2:
             _ask(handles, LOTS, lot)
             _prefetch(handles[3 * LOTS] + lot * handles[3 * LOTS + 2] * 8 + _LINE)

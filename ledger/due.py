@@ -1,6 +1,6 @@
 """Due work: the queue of what time brings, and doing it (§4.4 ranks 1 and 2, §9.9).
 
-The queue is a binary heap ordered by (due time, rank, lot_seq). Items are put in when the record that made them is
+The queue is a binary heap ordered by (due time, rank and key, item). Items are put in when the record that made them is
 certain and judged when they come out: an item whose lot is gone, or has another status by then, is skipped.
 """
 
@@ -26,8 +26,8 @@ from earnbook.ledger.layout import (
     DUE_AT,
     DUE_COLUMNS,
     DUE_ENTRIES,
+    DUE_ITEM,
     DUE_KEY,
-    DUE_LOT,
     DUE_RANK_SHIFT,
     LOT_ASSET,
     LOT_PROGRAM,
@@ -86,7 +86,7 @@ def do_due(handles: Int64s, until: int) -> int:
     while registers[R_DUE] > 0 and heap[0, DUE_AT] <= until:
         if registers[R_FULL] != 0:
             return DUE_FULL
-        at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_LOT]
+        at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
         status = _LOT_DEFERRED if key >> DUE_RANK_SHIFT == RANK_MATURITY else _LOT_AVAILABLE
         is_valid = lots[lot, LOT_SEQ] == (key & _LOT_MASK) and lots[lot, LOT_STATUS] == status
         if is_valid and status == _LOT_DEFERRED and not _fits(handles, lot):
@@ -110,7 +110,7 @@ def settle_due(handles: Int64s) -> None:
     registers = vector(handles, REGISTERS)
     pending = matrix(handles, PENDING_DUE)
     for k in range(registers[R_PENDING_DUE]):
-        _push(handles, pending[k, DUE_AT], pending[k, DUE_KEY], pending[k, DUE_LOT])
+        _push(handles, pending[k, DUE_AT], pending[k, DUE_KEY], pending[k, DUE_ITEM])
     registers[R_PENDING_DUE] = 0
     free_closed(handles)
     registers[R_UNDO] = 0
@@ -193,25 +193,29 @@ def _due_entry(handles: Int64s, lot: int) -> int:
 
 
 @inlined
-def _is_sooner(heap: Int64s, place: int, at: int, key: int) -> bool:
-    """Whether the item at a place comes before (at, key)."""
-    return bool(heap[place, DUE_AT] < at or (heap[place, DUE_AT] == at and heap[place, DUE_KEY] < key))
+def _is_sooner(heap: Int64s, place: int, at: int, key: int, item: int) -> bool:
+    """Whether the item at a place comes before (at, key, item)."""
+    if heap[place, DUE_AT] != at:
+        return bool(heap[place, DUE_AT] < at)
+    if heap[place, DUE_KEY] != key:
+        return bool(heap[place, DUE_KEY] < key)
+    return bool(heap[place, DUE_ITEM] < item)
 
 
 @compiled
-def _push(handles: Int64s, at: int, key: int, lot: int) -> None:
+def _push(handles: Int64s, at: int, key: int, item: int) -> None:
     place = claim(handles, DUE, R_DUE)
     heap = matrix(handles, DUE)
     while place > 0:
         parent = (place - 1) >> 1
-        if _is_sooner(heap, parent, at, key):
+        if _is_sooner(heap, parent, at, key, item):
             break
         for column in range(DUE_COLUMNS):
             heap[place, column] = heap[parent, column]
         place = parent
     heap[place, DUE_AT] = at
     heap[place, DUE_KEY] = key
-    heap[place, DUE_LOT] = lot
+    heap[place, DUE_ITEM] = item
 
 
 @compiled
@@ -221,19 +225,21 @@ def _pop(handles: Int64s) -> None:
     heap = matrix(handles, DUE)
     registers[R_DUE] -= 1
     count = registers[R_DUE]
-    at, key, lot = heap[count, DUE_AT], heap[count, DUE_KEY], heap[count, DUE_LOT]
+    at, key, item = heap[count, DUE_AT], heap[count, DUE_KEY], heap[count, DUE_ITEM]
     place = 0
     while True:
         child = 2 * place + 1
         if child >= count:
             break
-        if child + 1 < count and _is_sooner(heap, child + 1, heap[child, DUE_AT], heap[child, DUE_KEY]):
-            child += 1
-        if not _is_sooner(heap, child, at, key):
+        if child + 1 < count:
+            first = child
+            if _is_sooner(heap, child + 1, heap[first, DUE_AT], heap[first, DUE_KEY], heap[first, DUE_ITEM]):
+                child += 1
+        if not _is_sooner(heap, child, at, key, item):
             break
         for column in range(DUE_COLUMNS):
             heap[place, column] = heap[child, column]
         place = child
     heap[place, DUE_AT] = at
     heap[place, DUE_KEY] = key
-    heap[place, DUE_LOT] = lot
+    heap[place, DUE_ITEM] = item

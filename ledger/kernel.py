@@ -23,7 +23,8 @@ from numba.typed import List
 
 from earnbook.ledger.admit import admit
 from earnbook.ledger.ahead import look_ahead
-from earnbook.ledger.apply import APPLY_FULL, APPLY_TEXT, apply_effects
+from earnbook.ledger.apply import APPLY_TEXT, apply_effects
+from earnbook.ledger.apply_money import APPLY_FULL
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.due import DUE_DONE, do_due, has_due_room, settle_due
 from earnbook.ledger.layout import (
@@ -47,6 +48,7 @@ from earnbook.ledger.layout import (
     R_FULL,
     R_GIVEN,
     R_GIVEN_RECORD,
+    R_GROUP,
     R_LATEST,
     R_LOG_SEQ,
     R_RECIPIENT,
@@ -155,6 +157,7 @@ def _always_bail(
     record: int,  # noqa: ARG001 (the arguments are those of `propose`)
     slot: int,  # noqa: ARG001
     program_slot: int,  # noqa: ARG001
+    group_slot: int,  # noqa: ARG001
     processed_at: int,  # noqa: ARG001
     columns: Columns,  # noqa: ARG001
     cells: Cells,  # noqa: ARG001
@@ -204,6 +207,7 @@ def _run(
                 record,
                 registers[R_SLOT],
                 program,
+                registers[R_GROUP],
                 registers[R_CLOCK],
                 columns,
                 cells,

@@ -54,14 +54,29 @@ CHANGES = 30
 NEW_HOLDERS = 31
 TOUCHED = 32  # [1, row] index in ACCOUNTS of each balance that the batch changed
 EFFECTS = 33  # [effect, FX_COLUMNS]
+# --- tables of targets, budgets, tiers, generated events ------------------------------------------------------------
+TARGET_PERSONS = 34  # [text code, TargetKind - 1] person + 1, 0: not looked up yet
+BUDGETS = 35  # [budget, BUDGET_COLUMNS]
+RESULTS = 36  # [RESULT_COLUMNS, row] actions that were suppressed or failed, column by column
+TIER_ACQUIRED = 37  # [slot, tier type]
+TIER_EXPIRES = 38  # [slot, tier type]
+TIERS = 39  # [tier type, TIER_COLUMNS]
+LEVELS = 40  # [level, LEVEL_COLUMNS]
+CRITERIA = 41  # [criterion, CRITERION_COLUMNS]
+SCHEDULE = 42  # [item, SCHEDULE_COLUMNS] events that will be generated
+GENERATED = 43  # [GENERATED_COLUMNS, row] events that the batch generated, column by column
+ATTEMPTS = 44  # [ATTEMPT_COLUMNS, row] further attempts at events, column by column
 # --- tables of bytes ------------------------------------------------------------------------------------------------
-BYTE_TABLES = 34
-ENROLLMENTS = 34  # [slot, program] Status, 0: not enrolled
-COUNTER_SCALE = 35  # [slot, counter] -1: absent
-ATTRIBUTE_KIND = 36
-ATTRIBUTE_SCALE = 37
-STATUS = 38  # [slot] Status
-TABLE_COUNT = 39
+BYTE_TABLES = 64
+ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
+COUNTER_SCALE = 65  # [slot, counter] -1: absent
+ATTRIBUTE_KIND = 66
+ATTRIBUTE_SCALE = 67
+STATUS = 68  # [slot] Status
+HOLDER_KINDS = 69  # [slot] EntityType
+TIER_LEVEL = 70  # [slot, tier type] position of the level by ascending rank, from 1; 0: base
+TABLE_COUNT = 72
+"""Numbers without a table are kept for later; their handles are zeros."""
 
 # --- registers ------------------------------------------------------------------------------------------------------
 # Those up to REGISTERS_SAVED go back when a record is undone.
@@ -86,24 +101,29 @@ R_TOUCHED = 17
 R_PENDING_DUE = 18
 R_PENDING_FREE = 19
 R_DUE = 20  # the heap
-REGISTERS_SAVED = 21
-R_UNDO = 21  # entries in use
-R_MARK = 22  # entries when the holders of the record were made
-R_FULL = 23  # the table that ran out of room + 1, 0: none
-R_CURSOR = 24  # the record at hand
-R_STEP = 25  # 1: the record at hand waits for its effects, its holders are made
-R_GIVEN_RECORD = 26  # the record whose effects the caller has written, -1: none
-R_GIVEN = 27  # how many
-R_BATCH_ENTRY = 28  # R_ENTRY_SEQ when the batch began
-R_SLOT = 29  # slot of the participant at hand, -1: none
-R_RECIPIENT = 30
-R_FAILED_ACTION = 31  # book number of the failing action
-R_STRIDE = 32  # integers per account in ACCOUNTS: 8, or 16 with chains of lots
-R_ASSETS = 33  # how many
-R_PROGRAMS = 34
-R_TEXT_EFFECT = 35  # the effect whose text form must be known (see kernel.TEXT_FORMS)
-R_TEXT_TARGET = 36  # and the slot it is about
-REGISTER_COUNT = 40
+R_RESULTS = 21
+R_SCHEDULE = 22
+R_GENERATED = 23
+R_ATTEMPTS = 24
+REGISTERS_SAVED = 32
+R_UNDO = 32  # entries in use
+R_MARK = 33  # entries when the holders of the record were made
+R_FULL = 34  # the table that ran out of room + 1, 0: none
+R_CURSOR = 35  # the record at hand
+R_STEP = 36  # 1: the record at hand waits for its effects, its holders are made
+R_GIVEN_RECORD = 37  # the record whose effects the caller has written, -1: none
+R_GIVEN = 38  # how many
+R_BATCH_ENTRY = 39  # R_ENTRY_SEQ when the batch began
+R_SLOT = 40  # slot of the participant at hand, -1: none
+R_RECIPIENT = 41
+R_FAILED_ACTION = 42  # book number of the failing action
+R_STRIDE = 43  # integers per account in ACCOUNTS: 8, or 16 with chains of lots
+R_ASSETS = 44  # how many
+R_PROGRAMS = 45
+R_TEXT_EFFECT = 46  # the effect whose text form must be known (see kernel.TEXT_FORMS)
+R_TEXT_TARGET = 47  # and the slot it is about
+R_GROUP = 48  # slot of the group that the event names (`group_field`), -1: none
+REGISTER_COUNT = 72
 
 SLACK = 64
 """Rows a table must have left when a step begins: more than any step appends."""
@@ -117,12 +137,13 @@ ACCOUNT_STRIDE_SIMPLE, ACCOUNT_STRIDE_LOT = 8, 16
 
 LOT_SEQ, LOT_SLOT, LOT_ASSET, LOT_STATUS, LOT_REMAINING, LOT_CREATED, LOT_EXPIRES, LOT_MATURES = range(8)
 LOT_ROOT, LOT_PROGRAM, LOT_SOURCE, LOT_REFERENCE, LOT_NEXT, LOT_PREVIOUS, LOT_HINT, LOT_HINT_SEQ = range(8, 16)
+LOT_HOLD, LOT_PROVISIONAL = LOT_HINT, LOT_HINT_SEQ  # of a HELD lot: text code of its stamp (-1: none), 0 or 1
 LOT_COLUMNS = 16  # asset is an index, program a number, source an account code; links and the hint are lot + 1
 
-DUE_AT, DUE_KEY, DUE_LOT = range(3)
-DUE_COLUMNS = 3
-DUE_RANK_SHIFT = 60  # DUE_KEY is rank << 60 | lot_seq
-RANK_MATURITY, RANK_EXPIRATION = 1, 2
+DUE_AT, DUE_KEY, DUE_ITEM = range(3)
+DUE_COLUMNS = 3  # ordered by all three
+DUE_RANK_SHIFT = 60  # DUE_KEY is rank << 60 | the first part of the key of §4.4 (a lot: its lot_seq)
+RANK_MATURITY, RANK_EXPIRATION, RANK_BUDGET, RANK_TIER, RANK_PERIOD, RANK_AUTOMATION, RANK_EVENT = range(1, 8)
 
 SYSTEM_LOW, SYSTEM_HIGH, SYSTEM_LAST = range(3)
 SYSTEM_COLUMNS = 3

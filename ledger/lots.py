@@ -20,8 +20,8 @@ from earnbook.ledger.layout import (
     ASSETS,
     DUE_AT,
     DUE_COLUMNS,
+    DUE_ITEM,
     DUE_KEY,
-    DUE_LOT,
     DUE_RANK_SHIFT,
     HOLDER_NUMBERS,
     LOT_ASSET,
@@ -273,7 +273,7 @@ def await_due(handles: Int64s, lot: int) -> None:
     pending = vector(handles, PENDING_DUE)
     pending[row + DUE_AT] = at
     pending[row + DUE_KEY] = (rank << DUE_RANK_SHIFT) | lots[lot, LOT_SEQ]
-    pending[row + DUE_LOT] = lot
+    pending[row + DUE_ITEM] = lot
 
 
 @compiled

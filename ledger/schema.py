@@ -92,7 +92,7 @@ class ActionType(IntEnum):
 
 
 class OperationType(IntEnum):
-    """The type of an operation, in the order of §15.2 and §15.3. Those without code here are of later versions."""
+    """The type of an operation, in the order of §15.2 and §15.3."""
 
     ADJUST = 1
     HOLD = 2
@@ -105,6 +105,33 @@ class OperationType(IntEnum):
     TRANSFER = 9
     FUND = 10
     BURN = 11
+    UPSERT_PARTICIPANT = 12
+    SET_PARTICIPANT_STATUS = 13
+    SET_PROGRAM_STATUS = 14
+    ENROLL = 15
+    LINK_ASSET = 16
+    UNLINK_ASSET = 17
+    CREATE_GROUP = 18
+    UPDATE_GROUP = 19
+    ARCHIVE_GROUP = 20
+    ADD_MEMBER = 21
+    SET_MEMBER_ROLE = 22
+    REMOVE_MEMBER = 23
+    ADD_TAG = 24
+    REMOVE_TAG = 25
+    SET_TAGS = 26
+    SET_COUNTER = 27
+    DELETE_COUNTER = 28
+    SET_ATTRIBUTE = 29
+    SET_ATTRIBUTES = 30
+    REMOVE_ATTRIBUTE = 31
+    SET_TIER = 32
+    REMOVE_TIER = 33
+    RESET_BUDGET = 34
+    TRIGGER_AUTOMATION = 35
+    CANCEL_AUTOMATION = 36
+    REFRESH_AUTOMATION = 37
+    RETRY_EVENT = 38
 
 
 class RecordKind(IntEnum):
@@ -155,6 +182,38 @@ class Status(IntEnum):
     ARCHIVED = 4
     FROZEN = 5
     LOCKED = 6
+
+
+class MemberStatus(IntEnum):
+    """The status of a member of a group (§8.3)."""
+
+    ACTIVE = 1
+    LEFT = 2
+
+
+class Role(IntEnum):
+    """The role of a member of a group (§8.3)."""
+
+    ADMIN = 1
+    MEMBER = 2
+
+
+class ActionResult(IntEnum):
+    """What became of one action of a matched rule (§18.5)."""
+
+    APPLIED = 1
+    NO_EFFECT = 2
+    SUPPRESSED = 3
+    FAILED = 4
+
+
+class TargetKind(IntEnum):
+    """How an effect names its target (§12.2); FX_TARGET is a slot for SLOT, else a text code."""
+
+    SLOT = 0  # a program's slot, or -1: the default target
+    EXTERNAL_ID = 1
+    PARTICIPANT_ID = 2
+    GROUP = 3  # an id or a key
 
 
 class InventoryMode(IntEnum):
@@ -301,7 +360,7 @@ ACCOUNT_BREAKAGE = 3
 # action index) order; values are those of the snapshot (§10.1), checks against live state are the books'.
 
 FX_ACTION = 0  # position of the action in its program's action list (all actions of all compiled rules, in order)
-FX_TARGET = 1  # slot of the target; -1: the default target (event's participant, or recipient for CREDIT)
+FX_TARGET = 1  # as FX_TARGET_KIND says; slot -1: the default target (event's participant, or recipient for CREDIT)
 FX_TARGET_CODE = 2  # Outcome of stage 1 of §12.3, 0 when the target is fine
 FX_VALUE_CODE = 3  # Outcome of stages 4-5 decided by the expression alone (60-66, 84), 0 when VALUE is good
 FX_VALUE = 4  # amount or counter delta: low 64 bits of the mantissa (two's complement, 128 bits)
@@ -311,17 +370,20 @@ FX_TEXT_KIND = 7  # Kind of an attribute's new value (TEXT, NUMBER, BOOL, TIMEST
 FX_TEXT = 8  # its value: text code, mantissa at FX_VALUE_SCALE, 0/1, microseconds
 FX_REFERENCE = 9  # text code of reference_id, -1 for none
 FX_REFERENCE_CODE = 10  # Outcome of stage 7 for the reference, 0 when fine
-FX_COLUMNS = 12  # width of an effect row (one spare)
+FX_TARGET_KIND = 11  # TargetKind
+FX_COLUMNS = 12  # width of an effect row
 
 BAIL = -1
 """What `propose` returns when the row cannot be expressed in int64: the closures propose for this one event."""
 
 # Words that `propose` fills, one bit per rule of the program in rule order, `word_count(rules)` words a section.
+# The last section is the books': a CREDIT of the rule was suppressed by a budget and none of its actions was APPLIED.
 WORDS_MATCHED = 0
 WORDS_ERRORED = 1  # SKIPPED_ERROR
 WORDS_OUTSIDE = 2  # OUTSIDE_TIME_WINDOW
 WORDS_LIMITED = 3  # SKIPPED_TIMEOUT
-WORD_SECTIONS = 4
+WORDS_SUPPRESSED = 4  # BUDGET_EXCEEDED; `propose` leaves it 0
+WORD_SECTIONS = 5
 
 
 def word_count(rule_count: int) -> int:
@@ -342,7 +404,8 @@ class Columns(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What rules read of the state of an entity, indexed [slot, key column]. Programs own slots as holders do.
+    """What rules read of the state of an entity, indexed [slot, key column]. Programs own slots as holders do, and
+    groups are holders as participants are.
 
     A counter is a 128-bit mantissa (low word, high word) with a scale of 0-18; scale -1 means the counter is absent.
     A counter with a window reads as 0 when `now - counter_reset_at >= counter_reset_after` (§13.2; TIME_NONE: no
@@ -359,6 +422,9 @@ class Cells(NamedTuple):
     attribute_value: Int64s
     attribute_scale: Int8s
     status: Int8s  # [slot] Status
+    tier_level: Int8s  # [slot, tier type] position of the level in its type by ascending rank, from 1; 0: base
+    tier_acquired_at: Int64s
+    tier_expires_at: Int64s  # TIME_NONE: never
 
 
 class Tables(NamedTuple):
@@ -371,8 +437,10 @@ class Tables(NamedTuple):
     results: UInt8s
 
 
-# `propose(record, slot, program_slot, processed_at, columns, cells, literals, tables, effects, words) -> count | BAIL`
-#   record: position in the batch's columns; slot, program_slot: rows of `cells`; slot is -1 without participant;
+# `propose(record, slot, program_slot, group_slot, processed_at, columns, cells, literals, tables, effects, words)`
+#   -> count | BAIL
+#   record: position in the batch's columns; slot, program_slot, group_slot: rows of `cells`; slot is -1 without
+#   participant, group_slot without group (§11.1);
 #   processed_at: P of §4.3, for rule windows; literals: the program's literals as integers (see rules.plan.Literal);
 #   effects: int64[capacity, FX_COLUMNS], capacity >= the program's number of actions; words: uint64[WORD_SECTIONS * n].
 # It writes no state and nothing but `effects` and `words`, and it overwrites all of `words`.
@@ -392,7 +460,8 @@ def propose_signature() -> Any:
     columns = types.NamedTuple((array(int8, 2), array(int64, 2), array(int64, 1), array(int64, 1)), Columns)
     counters = (array(int64, 2), array(int64, 2), array(int8, 2), array(int64, 2), array(int64, 2))
     attributes = (array(int8, 2), array(int64, 2), array(int8, 2))
-    cells = types.NamedTuple((*counters, array(uint64, 2), *attributes, array(int8, 1)), Cells)
+    tiers = (array(int8, 2), array(int64, 2), array(int64, 2))
+    cells = types.NamedTuple((*counters, array(uint64, 2), *attributes, array(int8, 1), *tiers), Cells)
     tables = types.NamedTuple((array(int64, 1), array(uint8, 1)), Tables)
-    places = (int64, int64, int64, int64)
+    places = (int64, int64, int64, int64, int64)
     return int64(*places, columns, cells, array(int64, 1), tables, array(int64, 2), array(uint64, 1))

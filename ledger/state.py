@@ -25,6 +25,7 @@ from earnbook.ledger.schema import (
     WORD_SECTIONS,
     ActionType,
     Cells,
+    EntityType,
     Int64s,
     Kind,
     Status,
@@ -48,6 +49,10 @@ _SLOT_TABLES = (
     at.ATTRIBUTE_KIND,
     at.ATTRIBUTE_SCALE,
     at.STATUS,
+    at.HOLDER_KINDS,
+    at.TIER_LEVEL,
+    at.TIER_ACQUIRED,
+    at.TIER_EXPIRES,
 )
 _BY_COLUMN = {
     at.MOVEMENTS: at.MOVEMENT_COLUMNS,
@@ -66,7 +71,7 @@ _BY_ROW = {
     at.PENDING_FREE: 1,
 }
 _CHANGES_PER_ROW = 2
-_FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1}
+_FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
 _ROWS_MIN = 2 * at.SLACK
 
 
@@ -300,14 +305,17 @@ class State:
         index_patterns(self.table(at.PATTERNS), used, counts, self.table(at.PATTERN_INDEX)[0])
 
     def _renew_handles(self) -> None:
-        rows = [(a.ctypes.data, a.shape[0], a.shape[1]) for _, a in sorted(self._tables.items())]
-        self.handles: Int64s = np.array(rows, np.int64).reshape(-1)
+        rows = np.zeros((at.TABLE_COUNT, 3), np.int64)
+        for table, array in self._tables.items():
+            rows[table] = (array.ctypes.data, *array.shape)
+        self.handles: Int64s = rows.reshape(-1)
         get = self._tables
         counters = (get[at.COUNTER_LOW], get[at.COUNTER_HIGH], get[at.COUNTER_SCALE])
         windows = (get[at.COUNTER_RESET_AT], get[at.COUNTER_RESET_AFTER])
         attributes = (get[at.ATTRIBUTE_KIND], get[at.ATTRIBUTE_VALUE], get[at.ATTRIBUTE_SCALE])
         tags, status = get[at.TAGS].view(np.uint64), get[at.STATUS].reshape(-1)
-        self.cells = Cells(*counters, *windows, tags, *attributes, status)  # type: ignore[arg-type]
+        tiers = (get[at.TIER_LEVEL], get[at.TIER_ACQUIRED], get[at.TIER_EXPIRES])
+        self.cells = Cells(*counters, *windows, tags, *attributes, status, *tiers)  # type: ignore[arg-type]
 
     # --- beginning --------------------------------------------------------------------------------------------------
 
@@ -328,6 +336,10 @@ class State:
             at.ATTRIBUTE_SCALE: attributes,
             at.ENROLLMENTS: max(1, len(terms.programs)),
             at.STATUS: 1,
+            at.HOLDER_KINDS: 1,
+            at.TIER_LEVEL: max(1, terms.tiers),
+            at.TIER_ACQUIRED: max(1, terms.tiers),
+            at.TIER_EXPIRES: max(1, terms.tiers),
         }
 
     def _set_registers(self, start: Registers, stride: int) -> None:
@@ -339,7 +351,7 @@ class State:
         )
         registers[at.R_LOT_SEQ], registers[at.R_CHANGE_SEQ] = start.lot_seq, start.change_seq
         registers[at.R_HOLDER], registers[at.R_LATEST] = start.holder, start.latest
-        registers[at.R_GIVEN_RECORD] = registers[at.R_SLOT] = registers[at.R_RECIPIENT] = -1
+        registers[[at.R_GIVEN_RECORD, at.R_SLOT, at.R_RECIPIENT, at.R_GROUP]] = -1
         registers[at.R_BATCH_ENTRY] = start.entry_seq
         registers[at.R_STRIDE], registers[at.R_ASSETS] = stride, max(1, len(self.terms.assets))
         registers[at.R_PROGRAMS] = len(self.terms.programs)
@@ -348,6 +360,7 @@ class State:
         count = len(self.terms.programs)
         self.table(at.HOLDER_NUMBERS)[:count, 0] = [-program.number for program in self.terms.programs]
         self._tables[at.STATUS][:count, 0] = int(Status.ACTIVE)
+        self._tables[at.HOLDER_KINDS][:count, 0] = int(EntityType.PROGRAM)
         self.table(at.REGISTERS)[0, at.R_SLOTS] = count
 
 

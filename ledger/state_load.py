@@ -19,13 +19,18 @@ from earnbook.ledger.due import settle_due
 from earnbook.ledger.lots import await_due, link
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
-from earnbook.ledger.schema import Int64s, InventoryMode, LotStatus, Status
+from earnbook.ledger.schema import EntityType, Int64s, InventoryMode, LotStatus, Status
 from earnbook.ledger.state import State
 
 Numbers = npt.ArrayLike
 
 
-def add_holders(state: State, numbers: Numbers, status: Numbers = int(Status.ACTIVE)) -> Int64s:
+def add_holders(
+    state: State,
+    numbers: Numbers,
+    status: Numbers = int(Status.ACTIVE),
+    kinds: Numbers = int(EntityType.PARTICIPANT),
+) -> Int64s:
     """Take in holders of the book, not yet in the State; returns their slots, in order."""
     given = np.asarray(numbers, np.int64)
     if len(given) and (given.min() < 1 or given.max() > state.registers.holder):
@@ -37,6 +42,7 @@ def add_holders(state: State, numbers: Numbers, status: Numbers = int(Status.ACT
     slots = np.arange(first, first + len(given))
     state.table(at.HOLDER_NUMBERS)[slots, 0] = given
     state.table(at.STATUS)[slots, 0] = np.asarray(status)
+    state.table(at.HOLDER_KINDS)[slots, 0] = np.asarray(kinds)
     state.table(at.REGISTERS)[0, at.R_SLOTS] = first + len(given)
     return slots
 
@@ -191,7 +197,7 @@ def compact_due(state: State) -> None:
     """Drop queued items whose lots are gone; worth it when most are (long expiries, short lives)."""
     registers = state.table(at.REGISTERS)[0]
     items = state.table(at.DUE)[: registers[at.R_DUE]]
-    lots = state.table(at.LOTS)[items[:, at.DUE_LOT]]
+    lots = state.table(at.LOTS)[items[:, at.DUE_ITEM]]
     wanted = np.where(
         items[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT == at.RANK_MATURITY, int(LotStatus.DEFERRED), int(LotStatus.AVAILABLE)
     )

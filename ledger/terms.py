@@ -94,13 +94,14 @@ class ProgramTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """All definitions of a run; counters, tags and attributes are the numbers of distinct keys in the cells."""
+    """All definitions of a run; counters, tags, attributes and tiers are the numbers of distinct keys in the cells."""
 
     assets: tuple[AssetTerms, ...]
     programs: tuple[ProgramTerms, ...]
     counters: int = 0
     tags: int = 0
     attributes: int = 0
+    tiers: int = 0
 
     def __post_init__(self) -> None:
         """Programs are dense; ValueError otherwise."""

@@ -11,6 +11,8 @@ from earnbook.ledger.schema import (
     FX_REFERENCE,
     FX_REFERENCE_CODE,
     FX_TARGET,
+    FX_TARGET_CODE,
+    FX_TARGET_KIND,
     FX_TEXT,
     FX_TEXT_KIND,
     FX_VALUE,
@@ -34,6 +36,8 @@ _REFERENCE_TEST = parse_expression(f"size(event) >= 1 && size(event) <= {REFEREN
 _WRITTEN = (
     FX_ACTION,
     FX_TARGET,
+    FX_TARGET_KIND,
+    FX_TARGET_CODE,
     FX_VALUE_CODE,
     FX_VALUE,
     FX_VALUE_SCALE,

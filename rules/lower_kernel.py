@@ -37,6 +37,7 @@ from earnbook.ledger.schema import (
     FX_REFERENCE_CODE,
     FX_TARGET,
     FX_TARGET_CODE,
+    FX_TARGET_KIND,
     FX_TEXT,
     FX_TEXT_KIND,
     FX_VALUE,
@@ -67,7 +68,7 @@ from earnbook.rules.syntax import Expression
 
 CACHE_VARIABLE = "EARNBOOK_CACHE"
 
-_PLACES = ("record", "slot", "program_slot")
+_PLACES = ("record", "slot", "program_slot", "group_slot")
 _RULES_MAX = 500
 """Rules of a program that are compiled; beyond that compiling takes longer than a run."""
 
@@ -88,12 +89,13 @@ BAIL = {bail}
 _ENTRY = "@njit(propose_signature(), error_model='numpy', cache=True)"
 
 _WRITE_EFFECT = f"""def _write_effect(
-    effects, row, action, target, value_code, value, value_scale, text_kind, text, reference, reference_code
+    effects, row, action, target, target_kind, target_code, value_code, value, value_scale, text_kind, text, reference,
+    reference_code
 ):
     at = row * {FX_COLUMNS}
     store_int64(effects, at + {FX_ACTION}, action)
     store_int64(effects, at + {FX_TARGET}, target)
-    store_int64(effects, at + {FX_TARGET_CODE}, 0)
+    store_int64(effects, at + {FX_TARGET_CODE}, target_code)
     store_int64(effects, at + {FX_VALUE_CODE}, value_code)
     store_int64(effects, at + {FX_VALUE}, value)
     store_int64(effects, at + {FX_VALUE_HIGH}, value >> 63)
@@ -102,7 +104,7 @@ _WRITE_EFFECT = f"""def _write_effect(
     store_int64(effects, at + {FX_TEXT}, text)
     store_int64(effects, at + {FX_REFERENCE}, reference)
     store_int64(effects, at + {FX_REFERENCE_CODE}, reference_code)
-    store_int64(effects, at + {FX_COLUMNS - 1}, 0)
+    store_int64(effects, at + {FX_TARGET_KIND}, target_kind)
 """
 
 
@@ -303,7 +305,9 @@ def _propose(lowered: LoweredProgram) -> str:
     ]
     for rule, functions in zip(rules, lowered.rules, strict=True):
         lines.extend(f"    {line}" for line in _rule_lines(rule, functions, words))
-    parameters = "record, slot, program_slot, processed_at, columns, cells, literals, tables, effects, words"
+    parameters = (
+        "record, slot, program_slot, group_slot, processed_at, columns, cells, literals, tables, effects, words"
+    )
     entry = [
         _ENTRY,
         f"def propose({parameters}):",

@@ -139,7 +139,7 @@ def kernel_engine(events: Sequence[Event]) -> Count:
     def loop(propose, records, columns, cells, literals, tables, effects, words):  # type: ignore[no-untyped-def]
         matched = 0
         for record in range(records):
-            propose(record, 2 * record + 1, 2 * record, 0, columns, cells, literals, tables, effects, words)
+            propose(record, 2 * record + 1, 2 * record, -1, 0, columns, cells, literals, tables, effects, words)
             bits = words[WORDS_MATCHED]
             while bits:
                 bits &= bits - np.uint64(1)

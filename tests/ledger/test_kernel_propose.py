@@ -31,6 +31,7 @@ def pay_literal(
     record: int,
     slot: int,  # noqa: ARG001 (the arguments are those of `propose`)
     program_slot: int,  # noqa: ARG001
+    group_slot: int,  # noqa: ARG001
     processed_at: int,  # noqa: ARG001
     columns: Columns,
     cells: Cells,  # noqa: ARG001
@@ -73,4 +74,4 @@ def test_each_program_proposes_with_its_own_literals_and_words() -> None:
     assert bailed == [2, 3]
     assert batch_tables(state)["movements"]["amount"].tolist() == [10, 15]
     assert outcomes(state)["pattern"].tolist() == [0, 1, 2, 3]
-    assert patterns(state)["words"][:, 0].tolist() == [4, 8, 9, 9]
+    assert patterns(state)["words"][:, 0].tolist() == [5, 10, 9, 9]

@@ -357,7 +357,7 @@ def test_an_event_without_participant_has_no_default_target() -> None:
 
 def test_equal_evaluations_share_a_pattern() -> None:
     driver = Driver(terms(programs=2))
-    words = [(1, 0, 0, 0), (1, 2, 0, 0), (1, 0, 0, 0), (1, 2, 0, 0)]
+    words = [(1, 0, 0, 0, 0), (1, 2, 0, 0, 0), (1, 0, 0, 0, 0), (1, 2, 0, 0, 0)]
     bad = Effect(action=CREDIT, value="-1")
     records = [event("alice", words=w) for w in words] + [event("alice", bad, words=words[0])]
     driver.run([*records, event("alice", words=words[0], program=1), event("alice", bad, words=words[0])])
@@ -365,4 +365,4 @@ def test_equal_evaluations_share_a_pattern() -> None:
     rows = patterns(driver.state)
     assert rows["program"].tolist() == [0, 0, 0, 1]
     assert rows["action"].tolist() == [0, 0, 1, 0]
-    assert rows["words"].tolist() == [[1, 0, 0, 0], [1, 2, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+    assert rows["words"].tolist() == [[1, 0, 0, 0, 0], [1, 2, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]

@@ -51,7 +51,7 @@ def test_a_program_without_rules_proposes_nothing() -> None:
     words = np.full(WORD_SECTIONS, 1, dtype=np.uint64)
     count = proposal.write(np.zeros((1, FX_COLUMNS), dtype=np.int64), words, program_slot=0, code_of=len)
     assert count == 0
-    assert words.tolist() == [0, 0, 0, 0]
+    assert words.tolist() == [0] * WORD_SECTIONS
 
 
 def test_precomputed_values_are_computed_once_per_distinct_input() -> None:

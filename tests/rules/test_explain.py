@@ -69,7 +69,7 @@ def test_order_window_and_stops_are_told() -> None:
 
 def test_generated_code_of_both_targets_is_shown() -> None:
     text = _explained(rule("event.x > 1", "2"))
-    assert "def condition_0(record, slot, program_slot, kind, value, scale, records):" in _section(
+    assert "def condition_0(record, slot, program_slot, group_slot, kind, value, scale, records):" in _section(
         text, "generated for the kernel"
     )
     assert "# condition: event.x > 1" in _section(text, "generated for the closures")

@@ -144,7 +144,7 @@ def run_kernel(
     results: list[Proposed | None] = []
     for number, row in enumerate(rows):
         slot = -1 if row.participant is None else 2 * number + 1
-        places = (number, slot, 2 * number, row.processed_at)
+        places = (number, slot, 2 * number, -1, row.processed_at)
         count = propose(*places, *arguments, effects, words)
         results.append(None if count == BAIL else _proposed(effects, words, count))
     return results
@@ -275,6 +275,9 @@ def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[C
         table(np.int64),
         table(np.int8),
         np.zeros(slots, dtype=np.int8),
+        table(np.int8),
+        table(np.int64),
+        table(np.int64, TIME_NONE),
     )
     for number, row in enumerate(rows):
         for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity())):

@@ -90,7 +90,7 @@ class Event:
     base: int | None = None
     recipient: str | None = None
     program: int = 0
-    words: tuple[int, ...] = (1, 0, 0, 0)
+    words: tuple[int, ...] = (1, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,15 @@ Every engine takes a `Scenario` and returns a `LogicalBook`. Natural keys stand 
 id, a program its key, an asset its symbol, a rule its key, a record its `log_seq`, a lot its `lot_seq`. Amounts are
 int minor units, times int microseconds since 1970, counters plain decimal text. Rows are in key order; nothing that
 depends on batches, files or the wall clock is kept (§4.5).
+
+What the reader of an engine's book must fill, once that engine has the feature:
+
+- records: generated events are EVENT/SYSTEM with the `log_seq` of their `parent` and their `generation` (§17.5);
+- outcomes: `by_operation`, the `log_seq` of the `retry_event` that made an attempt;
+- evaluations: `actions` with all that an action had resolved when it ended (§12.3);
+- changes: `cause_number` is the record's `log_seq`, None for DUE; keys and values as `Change` says;
+- state: `groups`, `members`, `tiers`, `budgets`, `schedule`, `profile` of participants; `programs` and `asset_links`,
+  which are not compared while a reader leaves them None.
 """
 
 from __future__ import annotations
@@ -104,7 +113,10 @@ class LotMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """§18.4 events and operations: `kind` is EVENT or OPERATION, `type` the operation's type or EXTERNAL/SYSTEM."""
+    """§18.4 events and operations: `kind` is EVENT or OPERATION, `type` the operation's type or EXTERNAL/SYSTEM.
+
+    `parent` is the log_seq of the event that scheduled or broadcast this one. Generated events are never late.
+    """
 
     log_seq: int
     kind: str
@@ -113,6 +125,8 @@ class Record:
     idempotency_key: str
     timestamp: int
     late: bool
+    parent: int | None = None
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +140,28 @@ class RecordOutcome:
     code: str
     rule: str | None
     action_index: int | None
+    by_operation: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionResult:
+    """§18.5: `result` is APPLIED, NO_EFFECT, SUPPRESSED or FAILED; the rest is what the checks of §12.3 had resolved.
+
+    `target` is the holder or program acted on, once step 1 has found it (None for BROADCAST); `asset` follows from the
+    action; `amount` and `value` are known from step 5 on: `amount` is what moves (0 for an omitted amount that finds
+    nothing), `value` the number added to a counter, the tag, the attribute's text, the level's key ("" for base) or the
+    name of the event. `entry_seq` is the action's own entry, None in a failed attempt, which has none.
+    """
+
     index: int
     type: str
     result: str
     entry_seq: int | None
     code: str | None
+    target: Entity | None = None
+    asset: str | None = None
+    amount: int | None = None
+    value: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +182,22 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """§18.5. Values are JSON text; of a counter with a window only the `value` member, as a plain number.
+    """§18.5. Values are JSON text; `cause_number` is the log_seq of the event or operation, None for DUE.
 
-    The key of an enrollment is the program, that of a participant's creation `status`.
+    | state_type | entity | key | operation | values |
+    |---|---|---|---|---|
+    | tag | holder or program | the tag | add, remove | None |
+    | counter | holder or program | its key | set, auto_reset, delete | the number, without its window |
+    | attribute | holder or program | its key | set, delete | the text |
+    | tier | participant | the tier type's key | set, delete | the level's key, None for base |
+    | participant | participant | `status` (also its creation) or the field | set | the text |
+    | enrollment | participant | the program | set | the status |
+    | group | group | `status` (first row of its creation), `name` | set | the text |
+    | member | group | the participant | set | `{"role":"ADMIN","status":"ACTIVE"}` |
+    | program | program | `status` | set | the status |
+    | asset_link | program | the asset | add, remove | None |
+    | budget | program | `rule/asset` | auto_reset (due), set (`reset_budget`) | consumed, minor units |
+    | scheduled_event | participant | the event's idempotency key | add | None |
     """
 
     change_seq: int
@@ -168,7 +208,7 @@ class Change:
     old_value: str | None
     new_value: str | None
     cause: str
-    cause_number: int
+    cause_number: int | None
     rule: str | None
     action_index: int | None
     changed_at: int
@@ -185,10 +225,57 @@ class Counter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Participant:
-    """`number` is the dense object number of §2.3, from 1 in order of creation."""
+    """`number` is the dense object number of §2.3, from 1 in order of creation, groups and participants together.
+
+    `profile` has the fields that an upsert gave: email, phone, first_name, last_name, display_name.
+    """
 
     number: int
     status: str
+    profile: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """`number` is of the same sequence as those of participants."""
+
+    number: int
+    name: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    role: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """The level somebody is on; base has no row. `expires_at` is that of an explicit assignment or of the lifecycle."""
+
+    level: str
+    acquired_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """`next_reset_at` is None for a lifetime budget."""
+
+    consumed: int
+    next_reset_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled:
+    """An event that SCHEDULE_EVENT has made and that is not due yet."""
+
+    program: str
+    participant: str
+    due_at: int
+    parent: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +306,9 @@ class Counts:
 class LogicalBook:
     """Everything of a committed book that does not depend on how it was cut into batches.
 
-    Balances of zero, overdrafts of zero and absent state have no item.
+    Balances of zero, overdrafts of zero and absent state have no item. Groups are named by key, budgets by (program,
+    rule, asset), tiers by (participant, program, tier type), members by (group, participant), scheduled events by
+    idempotency key.
     """
 
     book_clock: int | None
@@ -238,7 +327,18 @@ class LogicalBook:
     counters: Mapping[tuple[str, str, str], Counter] = field(default_factory=dict)
     tags: frozenset[tuple[str, str, str]] = frozenset()
     attributes: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    members: Mapping[tuple[str, str], Member] = field(default_factory=dict)
+    tiers: Mapping[tuple[str, str, str], Tier] = field(default_factory=dict)
+    budgets: Mapping[tuple[str, str, str], Budget] = field(default_factory=dict)
+    schedule: Mapping[str, Scheduled] = field(default_factory=dict)
+    programs: Mapping[str, str] | None = None
+    asset_links: frozenset[tuple[str, str]] | None = None
     counts: Counts | None = None
+
+
+NOT_ALWAYS_READ = frozenset({"programs", "asset_links"})
+"""Parts that are compared only where both books have them."""
 
 
 def differences(left: LogicalBook, right: LogicalBook, *, limit: int = 12) -> list[str]:
@@ -251,6 +351,8 @@ def differences(left: LogicalBook, right: LogicalBook, *, limit: int = 12) -> li
 
 def _part_differences(name: str, left: object, right: object) -> Iterator[str]:
     match left, right:
+        case (None, _) | (_, None) if name in NOT_ALWAYS_READ:
+            return
         case tuple(), tuple():
             yield from _row_differences(name, left, right)
         case frozenset(), frozenset():

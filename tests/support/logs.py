@@ -14,7 +14,8 @@ from typing import Any
 
 from tests.support.logical import Run, Scenario
 from tests.support.oracle_definitions import read_definitions
-from tests.support.oracle_intake import Rejected, read_row
+from tests.support.oracle_intake import read_row
+from tests.support.oracle_json import Rejected
 from tests.support.programs import DAYS, TYPES, random_definitions
 
 PEOPLE = ("alice", "alice", "alice", "bob", "bob", "Zoë", "12")

@@ -247,7 +247,10 @@ def _stored_state(book: LogicalBook) -> dict[str, State]:
         "tag": dict.fromkeys(book.tags, ""),
         "counter": {name: counter.value for name, counter in book.counters.items()},
         "attribute": {name: json_text(text) or "" for name, text in book.attributes.items()},
-        "tier": {("PARTICIPANT", who, key): json_text(tier.level) or "" for (who, _, key), tier in book.tiers.items()},
+        "tier": {
+            ("PARTICIPANT", who, f"{program}/{key}"): json_text(tier.level) or ""
+            for (who, program, key), tier in book.tiers.items()
+        },
         "enrollment": {
             ("PARTICIPANT", who, program): json_text(status) or ""
             for (who, program), status in book.enrollments.items()

@@ -117,4 +117,4 @@ def _note(
     state: State, cause: Cause, participant: str, tier: TierType, operation: str, old: str | None, new: str | None
 ) -> None:
     entity = ("PARTICIPANT", participant)
-    state.note(cause, entity, "tier", tier.key, operation, old=json_text(old), new=json_text(new))
+    state.note(cause, entity, "tier", f"{cause.program}/{tier.key}", operation, old=json_text(old), new=json_text(new))

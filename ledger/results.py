@@ -44,6 +44,7 @@ _TABLES: dict[str, tuple[str, int, int]] = {
         at.CHANGES,
         at.R_CHANGES,
     ),
+    "due_changes": ("change_seq:i8 changed_at:i8 kind:i1 object:i4", at.DUE_CHANGES, at.R_DUE_CHANGES),
     "holders": ("person:i8 number:i8 log_seq:i8", at.NEW_HOLDERS, at.R_NEW_HOLDERS),
 }
 _OUTCOMES = "log_seq:i8 processed_at:i8 outcome:i2 action:i4 pattern:i4 holder:i8 recipient:i8 late:?"
@@ -80,7 +81,7 @@ def work_of(
 
 
 def batch_tables(state: State) -> dict[str, Rows]:
-    """What the batch wrote: movements, due_entries, lots, lot_moves, changes, holders; in row order.
+    """What the batch wrote: movements, due_entries, lots, lot_moves, changes, due_changes, holders; in row order.
 
     `holders` has the person's index instead of an external id; `changes` the window of counters in two more columns;
     a text in `value` (value_kind TEXT) and `reference` are codes of the text pool.

@@ -60,6 +60,7 @@ _BY_COLUMN = {
     at.NEW_LOTS: at.NEW_LOT_COLUMNS,
     at.LOT_MOVES: at.LOT_MOVE_COLUMNS,
     at.CHANGES: at.CHANGE_COLUMNS,
+    at.DUE_CHANGES: at.DUE_CHANGE_COLUMNS,
     at.NEW_HOLDERS: at.NEW_HOLDER_COLUMNS,
     at.TOUCHED: 1,
 }
@@ -70,7 +71,7 @@ _BY_ROW = {
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
 }
-_CHANGES_PER_ROW = 2
+_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0}
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -122,7 +123,7 @@ class State:
             expected = (rows if lots is None else lots) + at.SLACK if table in (at.LOTS, at.DUE) else 256
             self._allocate(table, max(_ROWS_MIN, expected), columns)
         for table, columns in _BY_COLUMN.items():
-            expected = rows * (_CHANGES_PER_ROW if table == at.CHANGES else 1) + at.SLACK
+            expected = rows * _PER_ROW.get(table, 1) + at.SLACK
             self._allocate(table, columns, max(_ROWS_MIN, expected))
         self._allocate(at.PERSON_SLOTS, _ROWS_MIN, 1)
         self._allocate(at.PERSON_ORIGINS, _ROWS_MIN, 1)
@@ -209,6 +210,7 @@ class State:
         self._tables[at.OUTCOMES] = np.zeros((at.OUTCOME_COLUMNS, work.shape[1]), np.int64)
         registers = self.table(at.REGISTERS)[0]
         registers[at.R_MOVEMENTS : at.R_TOUCHED + 1] = 0
+        registers[at.R_DUE_CHANGES] = 0
         registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
         registers[at.R_GIVEN_RECORD] = -1
         registers[at.R_BATCH_ENTRY] = registers[at.R_ENTRY_SEQ]

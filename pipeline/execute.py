@@ -258,7 +258,7 @@ class Engine:
         found["pattern"] = self._patterns.numbers(state)[found["pattern"] + 1]
         snapshots = touched_balances(state)
         systems = system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))
-        tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries")}
+        tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries", "due_changes")}
         tables |= {
             **lot_rows(decided["lots"], self.pool),
             "lot_moves": table_of("lot_moves", {**decided["lot_moves"], "hold_reference": None}),

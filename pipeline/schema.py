@@ -105,7 +105,7 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     ),
     "changes": _schema(
         change_seq=_I64,
-        log_seq=_I64,
+        log_seq=_I64,  # the record that caused it; 0: due work (see due_changes)
         action=_I32,
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
@@ -122,6 +122,13 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         reset_at=(_I64,),  # of a counter with a window: its start and length
         reset_after=(_I64,),
         text=(_TEXT,),
+    ),
+    # When and why changes with log_seq 0 happened, one row each: due work, as `due_entries` for entries.
+    "due_changes": _schema(
+        change_seq=_I64,
+        changed_at=_I64,
+        kind=_I8,  # DueSource (an ObjectKind): a rule, tier type or automation brought it about
+        object=_I32,  # its number
     ),
     "holders": _schema(
         number=_I64,

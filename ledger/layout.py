@@ -103,6 +103,7 @@ R_ASSETS = 33  # how many
 R_PROGRAMS = 34
 R_TEXT_EFFECT = 35  # the effect whose text form must be known (see kernel.TEXT_FORMS)
 R_TEXT_TARGET = 36  # and the slot it is about
+R_BAIL = 37  # why the record at hand was left to the closures, a `schema.Bail`
 REGISTER_COUNT = 40
 
 SLACK = 64

@@ -3,9 +3,9 @@
 `decide` runs until the batch is done or it needs something that only its caller has, says what, and goes on where it
 stopped when it is called again:
 
-- `BAIL`: the record at the cursor cannot be proposed in int64 (or its program has no kernel). Its holders exist
-  already. The caller evaluates it with the closures against the cells of `state.slot`, calls
-  `state.give(effects, words)` and calls `decide` again.
+- `BAIL`: the record at the cursor cannot be proposed in int64 (or its program has no kernel); `state.bail_reason`
+  says why. Its holders exist already. The caller evaluates it with the closures against the cells of `state.slot`,
+  calls `state.give(effects, words)` and calls `decide` again.
 - `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
 - `DONE`: all records have outcomes and due work up to `until` is done.
 
@@ -42,6 +42,7 @@ from earnbook.ledger.layout import (
     PROGRAM_LITERALS,
     PROGRAM_WORDS,
     PROGRAMS,
+    R_BAIL,
     R_CLOCK,
     R_CURSOR,
     R_FAILED_ACTION,
@@ -218,6 +219,7 @@ def _run(
             )
         if count < 0:
             registers[R_STEP] = 1
+            registers[R_BAIL] = count
             return BAIL
         code = _dispose(handles, record, program, now, count, words)
         if code != 0:

@@ -125,6 +125,7 @@ R_PROGRAMS = 45
 R_TEXT_EFFECT = 46  # the effect whose text form must be known (see kernel.TEXT_FORMS)
 R_TEXT_TARGET = 47  # and the slot it is about
 R_GROUP = 48  # slot of the group that the event names (`group_field`), -1: none
+R_BAIL = 54  # why the record at hand was left to the closures, a `schema.Bail`
 REGISTER_COUNT = 72
 
 SLACK = 64

@@ -24,6 +24,7 @@ from earnbook.ledger.schema import (
     TIME_NONE,
     WORD_SECTIONS,
     ActionType,
+    Bail,
     Cells,
     EntityType,
     Int64s,
@@ -170,6 +171,11 @@ class State:
     def cursor(self) -> int:
         """The record at hand, as a position in the batch."""
         return self.register(at.R_CURSOR)
+
+    @property
+    def bail_reason(self) -> Bail:
+        """Why the record at hand was left to the closures, after BAIL."""
+        return Bail(self.register(at.R_BAIL))
 
     @property
     def slot(self) -> int:

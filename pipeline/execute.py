@@ -7,6 +7,7 @@ the closures what the kernel leaves out, and returns the rows of `pipeline.schem
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -23,6 +24,7 @@ from earnbook.ledger.schema import (
     BAIL,
     FX_COLUMNS,
     TIME_NONE,
+    Bail,
     Columns,
     Int64s,
     Kind,
@@ -71,7 +73,8 @@ class Decided:
     failed: Mapping[int, int]
     """Failed records by outcome code."""
     late: int
-    bailed: int
+    bailed: Mapping[Bail, int]
+    """Events that the closures proposed for, by reason."""
     book_clock: int
 
 
@@ -173,9 +176,9 @@ class Engine:
 
     # --- deciding ---------------------------------------------------------------------------------------------------
 
-    def _decide(self, records: pa.Table, columns: Columns, persons: Int64s, until: int) -> int:
-        """Runs the kernel to the end of the batch; returns how many events the closures had to propose."""
-        bailed = 0
+    def _decide(self, records: pa.Table, columns: Columns, persons: Int64s, until: int) -> Counter[Bail]:
+        """Runs the kernel to the end of the batch; returns for how many events the closures proposed, by reason."""
+        bailed: Counter[Bail] = Counter()
         rules = Rules(proposes=self._proposes, literals=self.run.literals, tables=self._tables.current())
         while (code := decide(self.state, columns, rules, until=until, pool=self.pool)) != DONE:
             if code != BAIL:
@@ -183,8 +186,8 @@ class Engine:
                     "a maturing lot does not fit into its holder's balance",
                     "The balance would exceed 2^63 minor units; take value out before the lot matures.",
                 )
+            bailed[self.state.bail_reason] += 1
             self._propose_row(records, columns, persons)
-            bailed += 1
             rules = rules._replace(tables=self._tables.current())
         return bailed
 
@@ -251,7 +254,7 @@ class Engine:
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
-    def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: int) -> Decided:
+    def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: Mapping[Bail, int]) -> Decided:
         state = self.state
         decided, found = batch_tables(state), outcomes(state)
         is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)

@@ -444,7 +444,7 @@ class Job:
             balances=tally.balance_totals(self._registry, self._opening, closing),
             lots_created=counts["lots"],
             changes=counts["changes"],
-            bailed=counts["bailed"],
+            bailed=dict(tally.bailed.most_common()),
             ruleset_version=self._load.version if self._is_in_force() else self._start.ruleset_version,
             ruleset_changed=self._is_loaded and self._load.version != self._start.ruleset_version,
             clock=str(self._clock.mode)

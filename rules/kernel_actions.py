@@ -19,6 +19,7 @@ from earnbook.ledger.schema import (
     FX_VALUE_CODE,
     FX_VALUE_SCALE,
     ActionType,
+    Bail,
     Kind,
     Outcome,
 )
@@ -88,7 +89,7 @@ def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> d
         case Number() as number:
             code = f"{_ERROR} if {number.error} else 0"
         case Dyn() as value:
-            writer.bail_if(f"{value.kind} == {int(Kind.WIDE)}")
+            writer.bail_if_wide(value.kind)
             is_number = writer.code.assign("f", is_any(value.kind, Kind.NUMBER, Kind.INT))
             code = f"0 if {is_number} else ({_ERROR} if {error_of(value)} else {wrong})"
             mantissa = writer.code.assign("m", f"{value.value} if {is_number} else 0")
@@ -112,7 +113,7 @@ def _stored(writer: KernelWriter, number: Number) -> tuple[str, str]:
     mantissa, scale = writer.code.assign("m", number.mantissa), writer.code.assign("s", number.scale)
     with writer.code.nested(f"if {scale} > {SCALE_MAX}:"):
         writer.code.emit(f"{mantissa}, {scale} = _strip({mantissa}, {scale})")
-        writer.bail_if(f"{scale} > {SCALE_MAX}")
+        writer.bail_if(f"{scale} > {SCALE_MAX}", Bail.NUMBER_RANGE)
     return mantissa, scale
 
 
@@ -122,14 +123,14 @@ def _attribute(writer: KernelWriter, value: Expression | str) -> dict[int, str]:
     cell = writer.dynamic(lowered)
     code = writer.code
     kind = code.assign("k", cell.kind)
-    writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
+    writer.bail_if_wide(kind)
     outcome = code.assign("o", f"{_ERROR} if {is_any(kind, Kind.ABSENT, Kind.ERROR)} else 0")
     with code.nested(f"if {is_any(kind, Kind.NULL, Kind.LIST, Kind.MAP)}:"):
         code.emit(f"{outcome} = {int(Outcome.INVALID_VALUE)}")
     number, scale = code.assign("v", f"0 if {outcome} else {cell.value}"), code.assign("s", "0")
     with code.nested(f"if {is_any(kind, Kind.NUMBER, Kind.INT)}:"):
         code.emit(f"{number}, {scale} = _strip({number}, {cell.scale})")
-        writer.bail_if(f"{scale} > {SCALE_MAX}")
+        writer.bail_if(f"{scale} > {SCALE_MAX}", Bail.NUMBER_RANGE)
         code.emit(f"{kind} = {int(Kind.NUMBER)}")
     return {
         FX_VALUE_CODE: outcome,

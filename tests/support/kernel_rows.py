@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 
 from earnbook.ledger.schema import (
-    BAIL,
     COLUMN_SCALE_MAX,
     FX_COLUMNS,
     FX_REFERENCE,
@@ -27,6 +26,7 @@ from earnbook.ledger.schema import (
     FX_VALUE_SCALE,
     TIME_NONE,
     WORD_SECTIONS,
+    Bail,
     Cells,
     Columns,
     Kind,
@@ -36,6 +36,7 @@ from earnbook.ledger.schema import (
     word_count,
 )
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset, look_up, precompute
+from earnbook.rules.lower_kernel import FUNCTIONS_START
 from earnbook.rules.plan_columns import PrecomputedColumn
 from earnbook.rules.proposal import decimals_of
 from earnbook.rules.syntax import Uint
@@ -122,7 +123,7 @@ def interpreted(source: str) -> Callable[..., int]:
         "store_int64": _store,
     }
     names |= {"np": np, "propose_signature": lambda: None}
-    exec(compile(source[source.index("BAIL = ") :], "<kernel>", "exec"), names)
+    exec(compile(source[source.index(FUNCTIONS_START) :], "<kernel>", "exec"), names)
     return cast("Callable[..., int]", names["propose"])
 
 
@@ -134,6 +135,14 @@ def run_kernel(
     ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool, propose: object | None = None
 ) -> list[Proposed | None]:
     """What the kernel of the only program proposes for each row; None where it bails out."""
+    results = kernel_results(ruleset, rows, pool, propose)
+    return [None if isinstance(result, Bail) else result for result in results]
+
+
+def kernel_results(
+    ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool, propose: object | None = None
+) -> list[Proposed | Bail]:
+    """What the kernel of the only program proposes for each row, or why it bails out."""
     program = ruleset.programs[0]
     chosen = propose or program.propose
     assert chosen is not None, program.refused
@@ -141,12 +150,12 @@ def run_kernel(
     arguments = kernel_arguments(ruleset, rows, pool)
     words = np.full(WORD_SECTIONS * word_count(len(program.rules)), 0xFF, dtype=np.uint64)
     effects = np.full((max(1, len(program.actions)), FX_COLUMNS), 77, dtype=np.int64)
-    results: list[Proposed | None] = []
+    results: list[Proposed | Bail] = []
     for number, row in enumerate(rows):
         slot = -1 if row.participant is None else 2 * number + 1
         places = (number, slot, 2 * number, -1, row.processed_at)
         count = propose(*places, *arguments, effects, words)
-        results.append(None if count == BAIL else _proposed(effects, words, count))
+        results.append(Bail(count) if count < 0 else _proposed(effects, words, count))
     return results
 
 

@@ -45,15 +45,18 @@ Features: TypeAlias = frozenset[Feature]
 
 BASIC: Features = frozenset()
 EVERYTHING: Features = frozenset(Feature)
-FEATURES_TOGETHER = 3
 
 EVENT_TYPES: dict[Feature, tuple[str, ...]] = {
-    Feature.HOLDS: ("hold", "authorise", "settle", "release", "void", "forfeit"),
+    Feature.HOLDS: (
+        *("visit", "visit", "hold", "hold", "release", "release", "forfeit"),
+        *("authorise", "authorise", "settle", "void"),
+    ),
+    Feature.GROUPS: ("family", "family"),
     Feature.TIERS: ("stay", "upgrade"),
     Feature.SCHEDULE: ("signup", "ping"),
     Feature.BROADCAST: ("party",),
 }
-"""Types of events that the rules of a feature wait for."""
+"""Types of events that the rules of a feature wait for, as often as they should come."""
 
 GROUPS = ("smith", "team")
 ROOT = uuid.uuid5(uuid.NAMESPACE_DNS, "earnbook")
@@ -61,11 +64,10 @@ ORGANIZATION = uuid.uuid5(ROOT, "organization:demo")
 
 
 def drawn_features(seed: int, features: Features) -> Features:
-    """The features that a seed's definitions and logs use: each of them or about half of many, so that they meet."""
-    if len(features) <= FEATURES_TOGETHER:
-        return features
+    """The features that a seed's definitions and logs use: a few of many, so that each has room and they still meet."""
     chance = random.Random(f"features {seed}")
-    return frozenset(feature for feature in sorted(features) if chance.random() < 0.5)
+    count = chance.choice((1, 2, 3, 3, 4, 5))
+    return features if count >= len(features) else frozenset(chance.sample(sorted(features), count))
 
 
 def participant_id(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from tests.support.features import BASIC, EVENT_TYPES, GROUPS, Features, drawn_features, group_id, participant_id
 from tests.support.logical import Run, Scenario
 from tests.support.logs_operations import first_members, random_operation
+from tests.support.logs_stories import random_story
 from tests.support.oracle_definitions import read_definitions
 from tests.support.oracle_intake import read_row
 from tests.support.oracle_json import Rejected
@@ -55,7 +56,7 @@ def cut_by_days(scenario: Scenario, days: int) -> Scenario:
 
 
 def _runs(chance: random.Random, definitions: Mapping[str, Any], features: Features) -> list[Run]:
-    sizes = (5, 15, 30, 60, 100) if features else (1, 5, 15, 30, 60)
+    sizes = (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
     lines = _log(chance, definitions, chance.choice(sizes), features)
     cuts = sorted(chance.randint(0, len(lines)) for _ in range(chance.choice((0, 0, 1, 2))))
     runs = []
@@ -86,17 +87,15 @@ def _log(chance: random.Random, definitions: Mapping[str, Any], size: int, featu
             rows.append(_damaged(chance, _event(chance, definitions, number, features)))
         elif luck < 0.22:
             rows.append(_operation(chance, definitions, number))
-        elif luck < 0.42 and (members := _feature_operation(chance, definitions, features)) is not None:
-            rows.append(_complete(f"o{number}", _time(chance), members))
+        elif luck < 0.48 and features and (members := random_operation(chance, definitions, features, number)):
+            # A retry comes late, when what made the event fail may be over.
+            time = f"{DAYS[-1]}T18:00:00Z" if members["type"] == '"retry_event"' else _time(chance)
+            rows.append(_complete(f"o{number}", time, members))
+        elif luck < 0.56 and features:
+            rows += random_story(chance, definitions, features, number)
         else:
             rows.append(_event(chance, definitions, number, features))
     return rows
-
-
-def _feature_operation(
-    chance: random.Random, definitions: Mapping[str, Any], features: Features
-) -> dict[str, str] | None:
-    return random_operation(chance, definitions, features) if features else None
 
 
 def _complete(key: str, time: str, members: Mapping[str, str]) -> str:
@@ -167,12 +166,12 @@ def _feature_members(chance: random.Random, features: Features) -> dict[str, str
     types = [kind for feature in sorted(features) for kind in EVENT_TYPES.get(feature, ())]
     people = ("alice", "bob", "Zoë", "newcomer")
     optional = {
-        "ref": chance.choice(('"R-1"', '"R-1"', '"R-2"', '"R-3"', '""', "7")),
+        "ref": chance.choice(('"R-1"',) * 12 + ('"R-2"',) * 6 + ('"R-3"', '""', "7")),
         "friend": chance.choice(('"alice"', '"bob"', '"bob"', '"newcomer"', '"Zoë"', "null", '""', "12")),
         "friend_id": _quoted(chance.choice((participant_id(chance.choice(people)), "bob", ""))),
         "group": _quoted(chance.choice((*GROUPS, *GROUPS, group_id("smith"), "nobody", ""))),
     }
-    members = {name: text for name, text in optional.items() if chance.random() < 0.85}
+    members = {name: text for name, text in optional.items() if chance.random() < 0.9}
     if types and chance.random() < 0.6:
         members["type"] = _quoted(chance.choice(types))
         members["amount"] = chance.choice(("1", "5", "10", "20", "50", "12.5", "100"))

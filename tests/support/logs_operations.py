@@ -19,7 +19,6 @@ PEOPLE = ("alice", "alice", "bob", "bob", "Zoë", "12", "newcomer")
 COUNTERS = ("spend", "visits", "streak")
 TAGS = ("vip", "new", "Zürich", "VIP")
 ATTRIBUTES = ("level", "city")
-KEYS_PER_LOG = 60
 
 Document = Mapping[str, Any]
 Members = dict[str, str]
@@ -27,20 +26,23 @@ Members = dict[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """What an operation is drawn from: luck, the definitions, and the program it is about."""
+    """What an operation is drawn from: luck, the definitions, the program it is about, and how many rows are before."""
 
     chance: random.Random
     definitions: Document
     program: Document
+    number: int
 
 
-def random_operation(chance: random.Random, definitions: Document, features: Features) -> Members | None:
-    """The type and own fields of one operation; None where no feature has any."""
-    makers = [maker for feature, group in MAKERS.items() if feature in features for maker in group]
-    if not makers:
+def random_operation(chance: random.Random, definitions: Document, features: Features, number: int) -> Members | None:
+    """The type and own fields of one operation, the row of this number; None where no feature has any."""
+    kinds = [makers for feature, makers in MAKERS.items() if feature in features]
+    if not kinds:
         return None
     program = chance.choice(definitions["programs"])
-    members = chance.choice(makers)(Draw(chance=chance, definitions=definitions, program=program))
+    members = chance.choice(chance.choice(kinds))(
+        Draw(chance=chance, definitions=definitions, program=program, number=number)
+    )
     if chance.random() < 0.04:
         name = chance.choice(sorted(members.keys() - ENTITY_FIELDS))
         members[name] = chance.choice(('"?"', "null", "5", "[]", '""'))
@@ -207,7 +209,7 @@ def _change_counter(draw: Draw) -> Members:
 def _change_attribute(draw: Draw) -> Members:
     named, entity = _entity(draw.chance, draw.program)
     luck = draw.chance.random()
-    if luck < 0.3:
+    if luck < 0.4:
         return _operation("remove_attribute", named, key=draw.chance.choice(ATTRIBUTES), **entity)
     if luck < 0.6:
         given = {key: draw.chance.choice(("gold", "Zürich")) for key in ATTRIBUTES if draw.chance.random() < 0.7}
@@ -235,12 +237,12 @@ def _reset_budget(draw: Draw) -> Members:
         rule = draw.chance.choice(budgeted)
         asset = draw.chance.choice(rule["budgets"])["asset"]
         return _operation("reset_budget", draw.program, rule_id=rule["key"], asset_id=asset)
-    rule_key = draw.chance.choice((draw.program["rules"][0]["key"], "nothing"))
+    rule_key = draw.chance.choice(("nothing", *(rule["key"] for rule in draw.program["rules"])))
     return _operation("reset_budget", draw.program, rule_id=rule_key, asset_id=_asset(draw.chance, draw.definitions))
 
 
 def _retry_event(draw: Draw) -> Members:
-    return _operation("retry_event", draw.program, event_key=f"k{draw.chance.randrange(KEYS_PER_LOG)}")
+    return _operation("retry_event", draw.program, event_key=f"k{draw.chance.randrange(draw.number + 1)}")
 
 
 Maker = Callable[[Draw], Members]
@@ -250,5 +252,5 @@ MAKERS: Mapping[Feature, Sequence[Maker]] = {
     Feature.STATE: (_change_tags, _change_counter, _change_attribute),
     Feature.TIERS: (_change_tier,),
     Feature.BUDGETS: (_reset_budget,),
-    Feature.RETRY: (_retry_event, _retry_event, _retry_event),
+    Feature.RETRY: (_retry_event,),
 }

@@ -1,9 +1,10 @@
-"""Cron expressions for the oracle: the next tick in UTC, found by looking at one minute after the other (§4.6)."""
+"""Cron expressions for the oracle: the next tick in UTC, found by looking at one day after the other (§4.6)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 
 from tests.support.oracle_times import EPOCH
 
@@ -46,15 +47,14 @@ def parse_cron(text: str) -> Cron:
 
 def next_tick(cron: Cron, after: int) -> int | None:
     """The first tick strictly after a time, in microseconds; None when none comes."""
-    moment = EPOCH + timedelta(microseconds=after)
-    minute = moment.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    for _ in range(DAYS_SEARCHED):
-        midnight = minute.replace(hour=0, minute=0) + timedelta(days=1)
-        while cron.has_day(minute) and minute < midnight:
-            if minute.hour in cron.hours and minute.minute in cron.minutes:
-                return (minute - EPOCH) // timedelta(microseconds=1)
-            minute += timedelta(minutes=1)
-        minute = midnight
+    midnight = (EPOCH + timedelta(microseconds=after)).replace(hour=0, minute=0, second=0, microsecond=0)
+    for day in (midnight + timedelta(days=number) for number in range(DAYS_SEARCHED)):
+        if not cron.has_day(day):
+            continue
+        for hour, minute in product(sorted(cron.hours), sorted(cron.minutes)):
+            tick = (day.replace(hour=hour, minute=minute) - EPOCH) // timedelta(microseconds=1)
+            if tick > after:
+                return tick
     return None
 
 

@@ -32,6 +32,7 @@ def random_definitions(seed: int, features: Features = BASIC) -> Document:
     chance = random.Random(f"definitions {seed}")
     features = drawn_features(seed, features)
     programs = [f"program{number}" for number in range(1, chance.choice((1, 1, 2, 3)) + 1)]
+    programs = programs[:2] if features else programs
     assets = [_asset(chance, number, programs) for number in range(1, chance.choice((1, 2, 2, 3)) + 1)]
     return {
         "organization": {"key": "demo", "name": "Demo"},
@@ -79,6 +80,7 @@ def _add_features(chance: random.Random, program: Document, assets: Sequence[Doc
     for rule in rules:
         if chance.random() < 0.7:
             rule["condition"] = f"event.type in ['refund', '{chance.choice(TYPES)}'] && ({rule['condition']})"
+    tight = [asset["symbol"] for asset in assets if asset["scale"] == 18]
     tiers = random_tiers(chance) if Feature.TIERS in features else []
     if Feature.GROUPS in features and chance.random() < 0.7:
         program["group_field"] = "group"
@@ -96,7 +98,7 @@ def _add_features(chance: random.Random, program: Document, assets: Sequence[Doc
     if tiers:
         program["tiers"] = tiers
     for action in (action for rule in rules for action in rule["actions"]):
-        if action.get("amount") in NEAR_LIMIT:
+        if action.get("amount") in NEAR_LIMIT or action.get("asset") in tight:
             # A maturity that would overflow the account stops a run: SEMANTICS has no outcome for due work.
             action.pop("matures_at", None)
 

@@ -16,6 +16,7 @@ from tests.support.features import GROUPS, Feature, Features, group_id, particip
 Document = dict[str, Any]
 
 COUNTERS = ("spend", "visits", "streak")
+SETTLE_REFERENCES = ("event.ref", "'R-1'", "'R-1'")
 HOLD_REFERENCES = ("event.ref", "event.ref", "event.ref", "'R-1'")
 CRONS = ("0 0 * * *", "0 0 5,12 * *", "30 6 * * MON", "0 12 10 1 *", "0 */8 * * TUE,fri")
 INTERVALS = ("36h", "72h", "6h", "61h0m0.5s")
@@ -45,6 +46,8 @@ def feature_rules(
         rules += [_rule(kind, actions) for kind, actions in _hold_rules(chance, assets)]
     if Feature.TIERS in features and tiers:
         rules += _tier_rules(chance, assets, tiers)
+    if Feature.GROUPS in features:
+        rules.append(_rule("family", _group_actions(chance, features, assets)))
     if Feature.SCHEDULE in features:
         rules += _schedule_rules(chance, features)
     if Feature.BROADCAST in features:
@@ -71,22 +74,21 @@ def _hold_rules(chance: random.Random, assets: Sequence[Document]) -> Iterator[t
     favourite = chance.choice(assets)
     for kind in ("hold", "authorise", "settle", "release", "void", "forfeit"):
         if chance.random() < 0.85:
-            asset = favourite if chance.random() < 0.8 else chance.choice(assets)
+            is_pair = kind in ("authorise", "settle", "void")
+            asset = favourite if is_pair or chance.random() < 0.8 else chance.choice(assets)
             yield kind, [_hold_action(chance, kind, asset) for _ in range(chance.choice((1, 1, 1, 2)))]
+    earned = "4" if favourite["scale"] == 18 else chance.choice(("20", "50", "100"))
     for kind in ("visit", "purchase"):
-        yield kind, [_plain_credit(chance, favourite)]
+        earn: Document = {"type": "CREDIT", "asset": favourite["symbol"], "amount": earned}
+        _add_dates(chance, earn, is_lot=favourite["inventory_mode"] == "LOT", is_held=chance.random() < 0.7)
+        yield kind, [earn]
 
 
 def _hold_action(chance: random.Random, kind: str, asset: Document) -> Document:
     is_lot = asset["inventory_mode"] == "LOT"
-    amounts = (
-        "5",
-        "10",
-        "8",
-        "20",
-        f"round(event.amount, {asset['scale']})",
-        f"round(event.amount * 0.1, {asset['scale']})",
-    )
+    scale = asset["scale"]
+    whole = ["5", "10", "8", "20", f"round(event.amount, {scale})", f"round(event.amount * 0.1, {scale})"]
+    amounts = ["0.5", "1", "2", "0.25"] if scale == 18 else whole
     action: Document = {"asset": asset["symbol"], "amount": chance.choice(amounts)}
     if kind == "hold":
         action["type"] = "HOLD"
@@ -96,7 +98,7 @@ def _hold_action(chance: random.Random, kind: str, asset: Document) -> Document:
         if kind == "authorise":
             action["bucket"] = "HELD"
     elif kind == "void" and is_lot:
-        action = {"type": "VOID_HOLD", "asset": asset["symbol"], "reference_id": chance.choice(HOLD_REFERENCES)}
+        action = {"type": "VOID_HOLD", "asset": asset["symbol"], "reference_id": chance.choice(SETTLE_REFERENCES)}
     elif kind == "forfeit":
         action |= {
             "type": chance.choice(("FORFEIT", "FORFEIT", "DEBIT")),
@@ -110,7 +112,7 @@ def _hold_action(chance: random.Random, kind: str, asset: Document) -> Document:
             del action["amount"]
     takes_reference = is_lot and action["type"] in ("HOLD", "RELEASE", "CREDIT")
     if takes_reference and chance.random() < (0.95 if action["type"] == "CREDIT" else 0.8):
-        action["reference_id"] = chance.choice(HOLD_REFERENCES)
+        action["reference_id"] = chance.choice(SETTLE_REFERENCES if action["type"] == "CREDIT" else HOLD_REFERENCES)
     if chance.random() < 0.1:
         action["description"] = "Reservierung"
     return action
@@ -122,6 +124,18 @@ def _add_dates(chance: random.Random, action: Document, *, is_lot: bool, is_held
         action["expires_at"] = chance.choice(("24h", "48h", "120h"))
     if is_lot and not is_held and chance.random() < 0.2:
         action["matures_at"] = chance.choice(("1h", "12h"))
+
+
+def _group_actions(chance: random.Random, features: Features, assets: Sequence[Document]) -> list[Document]:
+    """What a group earns and holds, counts and is called."""
+    actions: list[Document] = [{"type": "COUNTER", "key": chance.choice(COUNTERS), "value": "1"}]
+    if assets:
+        asset = chance.choice(assets)
+        actions.append(_plain_credit(chance, asset))
+        if Feature.HOLDS in features and chance.random() < 0.5:
+            actions.append({"type": "HOLD", "asset": asset["symbol"], "amount": "2"})
+    actions.append({"type": "TAG", "tag": chance.choice(("vip", "family"))})
+    return [{**action, "target": {"type": "GROUP", "id": "event.group"}} for action in actions]
 
 
 # --- tiers -----------------------------------------------------------------------------------------------------------

@@ -202,6 +202,8 @@ class State:
         wanted, known = np.asarray(numbers, np.int64), self.numbers
         if not len(known):
             return np.full(len(wanted), -1, np.int64)
+        if len(wanted) <= 1:
+            return np.array([next(iter(np.flatnonzero(known == number)), -1) for number in wanted], np.int64)
         order = np.argsort(known, kind="stable")
         found = order[np.minimum(np.searchsorted(known[order], wanted), len(order) - 1)]
         return np.where(known[found] == wanted, found, -1)

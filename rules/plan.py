@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from earnbook.ledger.schema import ActionType
+from earnbook.ledger.schema import ActionType, TargetKind
 from earnbook.rules.issues import IssueError
 from earnbook.rules.models import (
     Action,
@@ -27,7 +27,7 @@ from earnbook.rules.models import (
 )
 from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.parse import parse_expression
-from earnbook.rules.plan_reads import Reads, reads_of
+from earnbook.rules.plan_reads import EventColumn, Reads, reads_of
 from earnbook.rules.syntax import Expression
 
 VARIABLES = frozenset({"event", "participant", "program", "group", "now"})
@@ -56,6 +56,16 @@ class ActionPlan:
     text: Expression | str | None
     target: Expression | str | None
     target_is_program: bool
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """How the target is named (§12.2); SLOT for the default target and the program."""
+        target: Target | None = getattr(self.definition, "target", None)
+        if self.target is None or target is None:
+            return TargetKind.SLOT
+        if target.type == "GROUP":
+            return TargetKind.GROUP
+        return TargetKind.PARTICIPANT_ID if target.external_id is None else TargetKind.EXTERNAL_ID
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -92,6 +102,14 @@ class ProgramPlan:
     def actions(self) -> tuple[ActionPlan, ...]:
         """All actions, by number."""
         return tuple(action for rule in self.rules for action in rule.actions)
+
+    @property
+    def group_column(self) -> EventColumn | None:
+        """The event field that names the group of an event (§11.1); None where no rule reads `group`."""
+        names = [name for rule in self.rules for name in (*rule.reads.fields, *rule.reads.whole)]
+        if self.program.group_field is None or not any(name.partition(".")[0] == "group" for name in names):
+            return None
+        return EventColumn((self.program.group_field,))
 
     @property
     def couples(self) -> bool:

@@ -125,7 +125,7 @@ def plan_program(program: Program, assets: Mapping[str, Asset]) -> ProgramPlan:
     for position, rule in enumerate(active):
         rules.append(_plan_rule(rule, position, number))
         number += len(rule.actions)
-    return ProgramPlan(program=program, rules=tuple(rules), coupling=_coupling(rules, assets))
+    return ProgramPlan(program=program, rules=tuple(rules), coupling=_coupling(program, rules, assets))
 
 
 def _plan_rule(rule: Rule, position: int, number: int) -> RulePlan:
@@ -207,8 +207,10 @@ def _written(action: ActionPlan) -> str:
             return f"{whose}'s {definition.asset_id}"
 
 
-def _coupling(rules: Iterable[RulePlan], assets: Mapping[str, Asset]) -> tuple[str, ...]:
-    reasons: list[str] = []
+def _coupling(program: Program, rules: Iterable[RulePlan], assets: Mapping[str, Asset]) -> tuple[str, ...]:
+    """Why participants of the program influence each other: state, limits and money they share, events they cause."""
+    automations = (automation for automation in program.automations if automation.status == "active")
+    reasons = [f"automation {automation.key} sends events" for automation in automations]
     for rule in rules:
         key = rule.definition.key
         state = [name for name in (*rule.reads.fields, *rule.reads.whole) if name.startswith(("program", "group"))]
@@ -227,6 +229,8 @@ def _action_coupling(action: ActionPlan, assets: Mapping[str, Asset]) -> Iterato
         yield "acts on another participant or a group"
     if action.type is ActionType.BROADCAST:
         yield "sends events to all participants"
+    if action.type is ActionType.SCHEDULE_EVENT:
+        yield "sends later events, which take their place among all others"
     asset = assets.get(getattr(action.definition, "asset_id", ""))
     if asset is not None and asset.issuance_policy == "PREFUNDED":
         yield f"moves {asset.symbol}, which the program's wallet pays"

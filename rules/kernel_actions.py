@@ -91,7 +91,7 @@ def _target(writer: KernelWriter, target: Expression | str, kind: TargetKind) ->
         case Text(code=text, error=error):
             is_text, is_null = f"not {error}" if error != "False" else "True", "False"
         case Dyn(kind=found, value=text):
-            writer.bail_if(f"{found} == {int(Kind.WIDE)}")
+            writer.bail_if_wide(found)
             is_text, is_null = f"{found} == {int(Kind.TEXT)}", f"{found} == {int(Kind.NULL)}"
         case StatusOf():
             raise Unsupported("a status is only compared with constants")

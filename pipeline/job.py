@@ -34,7 +34,7 @@ from earnbook.pipeline.load import find_due_holders, load_patterns, load_registe
 from earnbook.pipeline.look_ahead import LookAhead
 from earnbook.pipeline.order import SeenKeys, drop_duplicates
 from earnbook.pipeline.originals import find_originals
-from earnbook.pipeline.prefetch import prefetch_due, prefetch_records, prefetch_start
+from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
 from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects
@@ -208,6 +208,7 @@ class Job:
             pool=self._pool,
             records=records,
             total=total,
+            load_persons=lambda engine: prefetch_persons(self._connection, engine, has_holders=start.holder > 0),
         )
         prefetch_start(self._connection, engine)
         return engine

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from earnbook.ledger.schema import Bail, Kind, Status
-from earnbook.rules.kernel_expressions import KernelWriter
+from earnbook.rules.kernel_expressions import ENTITIES, KernelWriter
 from earnbook.rules.kernel_values import (
     Bool,
     Dyn,
@@ -254,9 +254,9 @@ def _in(writer: KernelWriter, node: Call) -> Lowered:
     item, container = node.arguments
     root, path = access_path(container)
     if isinstance(item, Literal) and isinstance(item.value, str):
-        if root in ("participant", "program") and path == ("tags",):
+        if root in ENTITIES and path == ("tags",):
             return writer.tag(root, item.value)
-        if root in ("participant", "program") and path in (("counters",), ("attributes",)):
+        if root in ENTITIES and path in (("counters",), ("attributes",)):
             return writer.state_has(root, path[0], item.value)
     if not isinstance(container, ListLiteral) or container.optional_indices:
         raise Unsupported("`in` of the kernel takes a list of constants, or a constant in tags")

@@ -35,6 +35,9 @@ from earnbook.rules.plan_reads import EventColumn, access_path, outermost_macros
 from earnbook.rules.syntax import Call, Expression, Has, Index, ListLiteral, Literal, Name, Node, Select, Span, Uint
 from earnbook.rules.values import Duration, EvaluationError, Timestamp
 
+ENTITIES = ("participant", "program", "group")
+"""The variables whose state the kernel reads."""
+
 DEPTH_MAX = 40
 """Nested blocks of generated code; Python itself stops at 100."""
 
@@ -213,13 +216,13 @@ class KernelWriter:
         match root, path:
             case "event", path if path:
                 return self.event_field(path)
-            case (("participant" | "program" as root), ("counters", key)):
+            case (("participant" | "program" | "group" as root), ("counters", key)):
                 present, number = self.counter(root, key)
                 return replace(number, error=self.code.assign("e", f"not {present}"))
-            case (("participant" | "program" as root), ("attributes", key)):
+            case (("participant" | "program" | "group" as root), ("attributes", key)):
                 present, text = self.attribute(root, key)
                 return replace(text, error=self.code.assign("e", f"not {present}"))
-            case (("participant" | "program" as root), ("status",)):
+            case (("participant" | "program" | "group" as root), ("status",)):
                 return self._status(root)
             case "program", ("key",):
                 return self.constant(self.program.key)
@@ -231,7 +234,7 @@ class KernelWriter:
                 raise Unsupported(f"`{'.'.join((root or '', *path))}` is not in the kernel's state")
 
     def _slot(self, root: str) -> str:
-        return "slot" if root == "participant" else "program_slot"
+        return "slot" if root == "participant" else f"{root}_slot"
 
     def _status(self, root: str) -> Lowered:
         slot = self._slot(root)
@@ -283,7 +286,7 @@ class KernelWriter:
         match root, path:
             case "event", path if path:
                 return self.event_has(path)
-            case (("participant" | "program" as root), ("counters" | "attributes" as map_name, key)):
+            case (("participant" | "program" | "group" as root), ("counters" | "attributes" as map_name, key)):
                 return self.state_has(root, map_name, key)
             case _:
                 raise Unsupported("has() of this is not in the kernel")

@@ -278,10 +278,10 @@ def _get(writer: KernelWriter, node: Call) -> Lowered:
     match root, path:
         case "event", _:
             return _get_event(writer, path, key.value, default)
-        case (("participant" | "program" as root), ("counters",)) if isinstance(default, Number):
+        case (("participant" | "program" | "group" as root), ("counters",)) if isinstance(default, Number):
             present, number = writer.counter(root, key.value)
             return _either_number(writer, present, number, default)
-        case (("participant" | "program" as root), ("attributes",)) if isinstance(default, Text):
+        case (("participant" | "program" | "group" as root), ("attributes",)) if isinstance(default, Text):
             present, text = writer.attribute(root, key.value)
             return Text(writer.code.assign("t", f"{text.code} if {present} else {default.code}"), default.error)
         case _:

@@ -153,6 +153,8 @@ def lower_program(plan: ProgramPlan, inventory: Inventory, evaluate: Callable[[E
     `evaluate` gives the value of a constant expression, or raises `EvaluationError`.
     """
     literals = LiteralList()
+    if plan.group_column is not None:
+        inventory.event_column(plan.group_column)
     if len(plan.rules) > _RULES_MAX:
         refused = f"the program has more than {_RULES_MAX} rules"
         return LoweredProgram(plan=plan, rules=(), literals=(), refused=refused)

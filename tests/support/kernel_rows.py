@@ -83,11 +83,12 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One event; `participant` None stands for an event without one."""
+    """One event; `participant` None stands for an event without one, `group` None for one that names no group."""
 
     event: dict[str, Any]
     participant: Entity | None = field(default_factory=Entity)
     program: Entity = field(default_factory=Entity)
+    group: Entity | None = None
     now: int = NOW
     processed_at: int = NOW
 
@@ -153,7 +154,8 @@ def kernel_results(
     results: list[Proposed | Bail] = []
     for number, row in enumerate(rows):
         slot = -1 if row.participant is None else 2 * number + 1
-        places = (number, slot, 2 * number, -1, row.processed_at)
+        group = -1 if row.group is None else 2 * len(rows) + number
+        places = (number, slot, 2 * number, group, row.processed_at)
         count = propose(*places, *arguments, effects, words)
         results.append(Bail(count) if count < 0 else _proposed(effects, words, count))
     return results
@@ -164,7 +166,7 @@ def kernel_arguments(
 ) -> tuple[Columns, Cells, np.ndarray[Any, Any], Tables]:
     """Columns, cells, literals and tables of the rows, as `propose` of the only program takes them.
 
-    The participant of row n has slot 2n + 1, its program slot 2n.
+    The participant of row n has slot 2n + 1, its program slot 2n; groups follow after all of them.
     """
     columns = _columns(ruleset, rows, pool)
     cells, literals = _cells(ruleset.programs[0], rows, pool)
@@ -182,7 +184,10 @@ def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> l
         participant = nobody if row.participant is None else row.participant.scope(row.now)
         model = program.plan.program
         program_scope = {**row.program.scope(row.now), "id": model.id, "key": model.key}
-        proposal = program.propose_row(row.event, participant, program_scope, row.now, row.processed_at)
+        group = None if row.group is None else row.group.scope(row.now)
+        if group is not None:
+            del group["tiers"]  # groups have none (§8.3)
+        proposal = program.propose_row(row.event, participant, program_scope, row.now, row.processed_at, group=group)
         count = proposal.write(effects, words, program_slot=2 * number, code_of=pool.code_of)
         results.append(_proposed(effects, words, count))
     return results
@@ -267,7 +272,7 @@ def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[C
             literals.append(pool.code_of(literal.text))
         else:
             literals.append(keys[literal.kind].setdefault(literal.text, len(keys[literal.kind])))
-    slots = 2 * len(rows)
+    slots = 3 * len(rows)
     wide = max(1, *(len(known) for known in keys.values()))
 
     def table(item: Any, value: int = 0) -> Any:
@@ -289,7 +294,8 @@ def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[C
         table(np.int64, TIME_NONE),
     )
     for number, row in enumerate(rows):
-        for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity())):
+        group = (2 * len(rows) + number, row.group or Entity())
+        for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity()), group):
             _fill(cells, slot, entity, keys, pool)
     return cells, np.array(literals or [0], dtype=np.int64)
 

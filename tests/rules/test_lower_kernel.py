@@ -286,9 +286,9 @@ def test_rules_run_in_order_until_one_stops_and_windows_come_first() -> None:
     found = run_kernel(ruleset, rows, pool, interpreted(ruleset.programs[0].source))
     assert found == run_closures(ruleset, rows, pool)
     assert [proposed.words if proposed else None for proposed in found] == [
-        (0b1010, 0b0001, 0, 0),
-        (0b0110, 0, 0b0001, 0),
-        (0b0110, 0, 0b0001, 0),
+        (0b1010, 0b0001, 0, 0, 0),
+        (0b0110, 0, 0b0001, 0, 0),
+        (0b0110, 0, 0b0001, 0, 0),
     ]
 
 

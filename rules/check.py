@@ -53,7 +53,7 @@ from earnbook.rules.types import (
     optional_of,
     type_of_type,
 )
-from earnbook.rules.values import TYPE_VALUES, spoken_type
+from earnbook.rules.values import TYPE_VALUES, spoken_name, spoken_type
 
 Result = OneOf["bool", "number", "text", "any"]
 """What the place of an expression expects: a condition, an amount, a text, or anything."""
@@ -66,6 +66,8 @@ _RULE_VARIABLES = {
 }
 
 _EXPECTED = {"bool": BOOL, "number": NUMBER, "text": STRING, "any": DYN}
+
+_PARAMETERS = {"list": 1, "map": 2, "optional": 1, "type": 1}
 
 _SPOKEN_TYPES = {
     "null": NULL,
@@ -193,7 +195,7 @@ class _Checker:
         if name in self._variables:
             return self._variables[name]
         if name in TYPE_VALUES:
-            return type_of_type(DYN)
+            return _type_named(name)
         known = [*self._variables, *names]
         self.report(check_mistakes.unknown_variable(self._text, node.span, name, known))
         return DYN
@@ -204,7 +206,7 @@ class _Checker:
             if path in self._variables:
                 return self._variables[path]
             if path in TYPE_VALUES and path.partition(".")[0] not in self._variables:
-                return type_of_type(DYN)
+                return _type_named(path)
         operand = self.infer(node.operand, names)
         found = self._field(node, operand, node.field)
         return _optional(found) if node.optional or operand.kind == "optional" else found
@@ -375,6 +377,12 @@ class _Checker:
         inner = {**names, node.variables[0]: _present(operand)}
         made = self.infer(node.body, inner)
         return _optional(made)
+
+
+def _type_named(name: str) -> Type:
+    """The type of the name of a type: `int` is a `type(int)`."""
+    kind = spoken_name(name)
+    return type_of_type(Type(kind, tuple(DYN for _ in range(_PARAMETERS.get(kind, 0)))))
 
 
 def _visited_types(visited: Type) -> tuple[Type, Type]:

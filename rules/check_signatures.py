@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from earnbook.rules import functions
 from earnbook.rules.check_objects import as_map
-from earnbook.rules.types import DYN, FREE, Signature, Type, compatible, join
+from earnbook.rules.types import ANY_NUMBER, DYN, FREE, NUMBER, NUMBERS, Signature, Type, compatible, join
 
 
 def applied(signature: Signature, given: Sequence[Type]) -> Type | None:
@@ -28,6 +28,10 @@ def sole_result(entry: functions.Function, count: int) -> Type:
 
 def _unify(declared: Type, given: Type, bindings: dict[str, Type]) -> bool:
     """Whether `given` fits `declared`; type variables take the joined type of all that they stand for."""
+    if declared == ANY_NUMBER:
+        if not compatible(NUMBER, given):
+            return False
+        given = given if given in NUMBERS else NUMBER
     if declared.is_variable:
         known = bindings.get(declared.kind)
         bindings[declared.kind] = given if known is None else join(known, given)

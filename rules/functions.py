@@ -85,10 +85,10 @@ def _function(
     )
 
 
-def _variadic(name: str, result: str = "number") -> list[str]:
-    """Signatures for one list, or for 1 to 32 numbers."""
-    numbers = (", ".join(["number"] * count) for count in range(2, _VARIADIC_MAX + 1))
-    return [f"{name}(list(number)) -> {result}", *(f"{name}({part}) -> {result}" for part in numbers)]
+def _variadic(name: str) -> list[str]:
+    """Signatures for one list, or for 2 to 32 numbers."""
+    numbers = (", ".join(["N"] * count) for count in range(2, _VARIADIC_MAX + 1))
+    return [f"{name}(list(N)) -> N", *(f"{name}({part}) -> N" for part in numbers)]
 
 
 def _with_zone(name: str, *, of_durations: bool = False) -> list[str]:

@@ -1,6 +1,7 @@
 """`text.format(list)`: the clauses `%s %d %f %e %b %o %x %X %%`, with a precision for `%f` and `%e` (§11.2).
 
-Numbers are exact decimals, rounded half to even where a precision cuts them.
+Numbers are exact decimals, rounded half to even where a precision cuts them. As in other implementations of CEL, a
+precision at another clause has no effect, and `%f` and `%e` also take the texts of the numbers that have no literal.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ PRECISION_MAX = 1_000
 
 _PRECISION_DEFAULT = 6
 _CLAUSE = re.compile(r"%(?:(?P<percent>%)|(?:\.(?P<precision>[0-9]+))?(?P<clause>.?))", re.DOTALL)
+_SPECIAL_TEXTS = ("NaN", "Infinity", "-Infinity")
 _CONTEXT = Context(prec=4096, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
 
@@ -47,8 +49,6 @@ def _filled(match: re.Match[str], arguments: Iterator[Value]) -> str:
     clause = match.group("clause")
     if not clause or clause not in "sdfebxXo":
         raise CelError(f"format has no clause '%{clause}'")
-    if match.group("precision") and clause not in "fe":
-        raise CelError(f"'%{clause}' takes no precision")
     precision = int((match.group("precision") or str(_PRECISION_DEFAULT))[:9])
     if precision > PRECISION_MAX:
         raise CelError(f"a precision of more than {PRECISION_MAX:,}")
@@ -143,6 +143,8 @@ def _number(clause: str, argument: Value) -> Decimal:
     if type(argument) is Decimal:
         return argument
     if type(argument) is int or type(argument) is Uint:
+        return Decimal(argument)
+    if type(argument) is str and argument in _SPECIAL_TEXTS:
         return Decimal(argument)
     raise _refused(clause, argument)
 

@@ -128,11 +128,15 @@ def encode_base64(data: Value) -> str:
 
 
 def decode_base64(text: Value) -> bytes:
-    """`base64.decode(text)`: padding may be left out."""
+    """`base64.decode(text)`: padding may be left out, but what is there must be right; line ends are passed over."""
     if type(text) is not str:
         raise no_overload("base64.decode", text)
+    plain = text.replace("\r", "").replace("\n", "")
+    padded = plain if plain.endswith("=") else plain + "=" * (-len(plain) % 4)
     try:
-        return base64.b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True)
+        if len(padded) % 4 == 0:
+            return base64.b64decode(padded, validate=True)
+        raise CelError("base64.decode needs base64 text with its padding, or with none")
     except (binascii.Error, ValueError):
         raise CelError("base64.decode needs base64 text") from None
 

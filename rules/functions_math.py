@@ -130,8 +130,8 @@ def _in_64_bits(like: Value, bits: int) -> Value:
 
 
 def _variadic(name: str) -> list[str]:
-    numbers = (", ".join(["number"] * count) for count in range(1, _VARIADIC_MAX + 1))
-    return [f"{name}(list(number)) -> number", *(f"{name}({part}) -> number" for part in numbers)]
+    numbers = (", ".join(["N"] * count) for count in range(1, _VARIADIC_MAX + 1))
+    return [f"{name}(list(N)) -> N", *(f"{name}({part}) -> N" for part in numbers)]
 
 
 def _whole(name: str) -> list[str]:

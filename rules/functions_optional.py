@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from earnbook.rules.syntax import Uint
-from earnbook.rules.values import NONE, CelError, Duration, Optional, Value, no_overload
+from earnbook.rules.values import NONE, CelError, Duration, Optional, Timestamp, Value, no_overload
 
 
 def identity(operand: Value) -> Value:
@@ -20,7 +20,7 @@ def optional_of(operand: Value) -> Optional:
 
 
 def optional_of_non_zero(operand: Value) -> Optional:
-    """`optional.ofNonZeroValue(x)`: empty for null, false, zero, and empty texts, lists and maps."""
+    """`optional.ofNonZeroValue(x)`: empty for null, false, zero, the start of 1970, empty texts, lists and maps."""
     return NONE if _is_zero(operand) else Optional(True, operand)
 
 
@@ -65,7 +65,7 @@ def _is_zero(operand: Value) -> bool:
         return True
     if type(operand) in (int, Uint, Decimal):
         return operand == 0
-    if type(operand) is Duration:
+    if type(operand) is Duration or type(operand) is Timestamp:
         return operand.nanoseconds == 0
     return type(operand) in (str, bytes, list, dict) and not operand
 

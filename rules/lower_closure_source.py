@@ -1,10 +1,10 @@
 """Writes the Python source of a closure.
 
-Most nodes become a nested Python expression. `&& || ?:`, macros and `cel.bind` need statements (`&&` and `||` absorb
-errors, so each operand gets a `try`); their value is then a local variable. Where a later sibling needs statements, the
-earlier siblings are stored in locals first, so that evaluation keeps its order. Python limits how deeply blocks and
-brackets may nest; so very high expressions are stored in locals on the way, and blocks that would nest too deeply move
-to a function of their own.
+Most nodes become a nested Python expression. `&& || ?:`, macros, `orValue` and `cel.bind` need statements (`&&` and
+`||` absorb errors, so each operand gets a `try`); their value is then a local variable. Where a later sibling needs
+statements, the earlier siblings are stored in locals first, so that evaluation keeps its order. Python limits how
+deeply blocks and brackets may nest; so very high expressions are stored in locals on the way, and blocks that would
+nest too deeply move to a function of their own.
 
 Every operation that can fail is wrapped in markers while the source grows; at the end they are taken out and leave a
 table from positions in the source to spans of the expression. An error thus costs nothing until somebody asks where.
@@ -20,7 +20,6 @@ from decimal import Decimal
 
 from earnbook.rules import functions
 from earnbook.rules.lower_closure_runtime import identifier
-from earnbook.rules.parse_block import SLOT
 from earnbook.rules.syntax import (
     Bind,
     Call,
@@ -43,6 +42,8 @@ from earnbook.rules.values import TYPE_VALUES, CelError, Value, make_map
 
 _INDENT_MAX = 12
 _HEIGHT_STEP = 24
+_SLOT_PREFIX = "slot"
+_DEFAULTS = ("or", "orValue")
 _BOOLEAN_MACROS = frozenset(("all", "exists", "exists_one"))
 _MARK = re.compile("\x01([0-9]+)\x02|\x03")
 
@@ -125,8 +126,8 @@ class _Writer:
         height = 1 + max((self._heights[child.id] for child in parts), default=0)
         self._spans[node.id] = node.span
         self._heights[node.id] = height
-        chain = isinstance(node, Call) and node.function in ("_&&_", "_||_")
-        stated = chain or isinstance(node, Comprehension | Bind) or height % _HEIGHT_STEP == 0
+        lazy = isinstance(node, Call) and (node.function in ("_&&_", "_||_") or _is_default(node))
+        stated = lazy or isinstance(node, Comprehension | Bind) or height % _HEIGHT_STEP == 0
         if stated or any(child.id in self._stated for child in parts):
             self._stated.add(node.id)
         self._has_macros = self._has_macros or isinstance(node, Comprehension)
@@ -218,7 +219,7 @@ class _Writer:
     def _name(self, node: Name, names: _Names) -> str:
         if node.name in names:
             local = names[node.name]
-            return self._marked(node, f"present({local})") if node.name.startswith(SLOT) else local
+            return self._marked(node, f"present({local})") if local.startswith(_SLOT_PREFIX) else local
         name = node.name.removeprefix(".")
         if name in self._variables:
             return f"s[{name!a}]"
@@ -274,6 +275,8 @@ class _Writer:
                 return self._equality(node, body, names)
             case "@in":
                 return self._membership(node, body, names)
+        if _is_default(node) and node.target is not None:
+            return self._default(node, node.target, body, names)
         operands = node.arguments if node.target is None else (node.target, *node.arguments)
         entry = functions.function(node.function, is_method=node.target is not None)
         if entry is not None and (folded := self._folded(entry, operands)) is not None:
@@ -284,6 +287,17 @@ class _Writer:
         if len(node.arguments) not in entry.counts:
             return self._marked(node, f"wrong_count({', '.join([ascii(node.function), *texts])})")
         return self._marked(node, f"{identifier(entry)}({', '.join(texts)})")
+
+    def _default(self, node: Call, target: Node, body: _Body, names: _Names) -> str:
+        """`optional.or(x)` and `optional.orValue(x)`: x is evaluated only where the optional is empty."""
+        source, result = self._stored(self._value(target, body, names), body), self._local()
+        entry = functions.METHODS[node.function]
+        with body.block(f"if type({source}) is Optional and {source}.present:"):
+            body.line(f"{result} = {source}{'.value' if node.function == 'orValue' else ''}")
+        with body.block("else:"):
+            other = self._value(node.arguments[0], body, names)
+            body.line(f"{result} = {self._marked(node, f'{identifier(entry)}({source}, {other})')}")
+        return result
 
     def _folded(self, entry: functions.Function, operands: Sequence[Node]) -> str | None:
         """`timestamp('…')` and `duration('…')` of a literal as a constant."""
@@ -406,14 +420,18 @@ class _Writer:
         return result
 
     def _bind(self, node: Bind, body: _Body, names: _Names) -> str:
-        """`cel.bind` evaluates its value at once; an error in a slot of `cel.block` waits until the slot is read."""
-        local = self._local("v")
-        if node.name.startswith(SLOT):
+        """`cel.bind`, and a slot of `cel.block`: evaluated once, and an error waits until the value is read.
+
+        So a name means the same as the expression that it stands for, whether or not that is ever needed.
+        """
+        if isinstance(node.value, Literal):
+            local = self._local("v")
+            body.line(f"{local} = {self._literal(node.value.value)}")
+        else:
+            local = self._local(_SLOT_PREFIX)
             with body.block("try:"):
                 body.line(f"{local} = {self._value(node.value, body, names)}")
             body.line(f"except CelError as error: {local} = error")
-        else:
-            body.line(f"{local} = {self._value(node.value, body, names)}")
         return self._value(node.body, body, {**names, node.name: local})
 
     def _optional_map(self, node: Comprehension, operand: str, body: _Body, names: _Names) -> str:
@@ -426,6 +444,12 @@ class _Writer:
             made = f"Optional(True, {text})" if node.macro == "optMap" else self._marked(node, f"optional({text})")
             body.line(f"{result} = {made}")
         return result
+
+
+def _is_default(node: Call) -> bool:
+    """Whether it is `optional.or(x)` or `optional.orValue(x)`; a literal x needs no care."""
+    is_one = node.function in _DEFAULTS and node.target is not None and len(node.arguments) == 1
+    return is_one and not isinstance(node.arguments[0], Literal)
 
 
 def _is_boolean(node: Node) -> bool:

@@ -10,6 +10,7 @@ and are never deep. Size and depth are limited (§11.5), so that every later sta
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -45,12 +46,17 @@ DEPTH_MAX = 120
 TEXT_MAX = 100_000
 """Characters of one expression."""
 
+_CALLS_MAX = 4_000
+"""Python calls within one another that any stage may need: up to ten per level of `DEPTH_MAX`, and the callers'."""
+
 
 def parse_expression(text: str) -> Expression:
     """The syntax tree of `text`; raises IssueError with a CEL_SYNTAX or CEL_TOO_LARGE issue that has a span."""
     if len(text) > TEXT_MAX:
         message = f"an expression of more than {TEXT_MAX:,} characters"
         raise IssueError([cel_too_large(text, Span(0, len(text)), message, "split the rule into several")])
+    if sys.getrecursionlimit() < _CALLS_MAX:
+        sys.setrecursionlimit(_CALLS_MAX)  # The usual 1,000 are too few for a legal expression of nested calls.
     parser = _Parser(text, with_block_names(lex(text)))
     return Expression(text, parser.parse())
 

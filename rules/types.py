@@ -1,7 +1,7 @@
 """Static types of CEL expressions, as the checker infers them and the function table declares them.
 
 The checker is gradual: `dyn` is compatible with everything. `number` appears in declarations only and stands for int,
-uint or double, which mix (§5.1). A single capital letter is a type variable.
+uint or double, which mix (§5.1). A single capital letter is a type variable; `N` stands for one of the numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Type:
 
     def __str__(self) -> str:
         if not self.parameters:
-            return self.kind
+            return "number" if self == ANY_NUMBER else self.kind
         return f"{self.kind}({', '.join(map(str, self.parameters))})"
 
     @property
@@ -47,6 +47,9 @@ STRING = Type("string")
 BYTES = Type("bytes")
 TIMESTAMP = Type("timestamp")
 DURATION = Type("duration")
+
+ANY_NUMBER = Type("N")
+"""The type variable that only numbers fit: of several numbers of one type it is that type, else `number`."""
 
 NUMBERS = frozenset((INT, UINT, DOUBLE, NUMBER))
 
@@ -126,7 +129,11 @@ def _split(text: str) -> list[str]:
 
 
 def join(first: Type, second: Type) -> Type:
-    """The type of a value that has one of the two types: `number` for two numbers, `dyn` where they differ."""
+    """The type of a value that has one of the two types: `number` for two numbers, `dyn` where nothing holds both.
+
+    Lists, maps and optionals are joined part by part where each part of one holds that of the other, as `list(dyn)`
+    holds `list(int)`; a list of ints and a list of texts have no list type in common.
+    """
     if first == second or second == FREE:
         return first
     if first == FREE:
@@ -134,8 +141,9 @@ def join(first: Type, second: Type) -> Type:
     if first in NUMBERS and second in NUMBERS:
         return NUMBER
     if first.kind == second.kind and len(first.parameters) == len(second.parameters):
-        pairs = zip(first.parameters, second.parameters, strict=True)
-        return Type(first.kind, tuple(join(one, other) for one, other in pairs))
+        pairs = list(zip(first.parameters, second.parameters, strict=True))
+        if all(compatible(one, other) or {one, other} <= NUMBERS for one, other in pairs):
+            return Type(first.kind, tuple(join(one, other) for one, other in pairs))
     return DYN
 
 

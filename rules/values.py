@@ -173,7 +173,11 @@ def type_of(value: Value) -> TypeValue:
 
 def spoken_type(value: Value) -> str:
     """The value's type as messages call it."""
-    name = _TYPE_NAMES.get(type(value), type(value).__name__)
+    return spoken_name(_TYPE_NAMES.get(type(value), type(value).__name__))
+
+
+def spoken_name(name: str) -> str:
+    """A type as messages call it, by the name that CEL gives it."""
     return _SPOKEN_NAMES.get(name, name)
 
 

@@ -257,12 +257,14 @@ def to_int(operand: Value) -> int:
 
 
 def to_uint(operand: Value) -> Uint:
-    """`uint(x)`: as `int(x)`, for uint64."""
+    """`uint(x)`: as `int(x)`, for uint64; a number below 0 is outside it before its decimals are cut off."""
     if type(operand) is Uint:
         return operand
     if type(operand) is int:
         return _uint(operand)
     if type(operand) is Decimal:
+        if operand < 0:
+            raise CelError("unsigned integer overflow")
         return _uint(_whole(operand))
     if type(operand) is str:
         return _uint(_integer_of_text(operand, "uint"))

@@ -7,7 +7,19 @@ import pytest
 from earnbook.rules.check import Environment, Result, check_expression, infer_types
 from earnbook.rules.issues import IssueCode, Severity, render_issue
 from earnbook.rules.parse import parse_expression
-from earnbook.rules.types import DYN, INT, STRING, TIMESTAMP, join, list_of, map_of, optional_of, parse_type
+from earnbook.rules.types import (
+    DOUBLE,
+    DYN,
+    INT,
+    NUMBER,
+    STRING,
+    TIMESTAMP,
+    join,
+    list_of,
+    map_of,
+    optional_of,
+    parse_type,
+)
 
 UNKNOWN = IssueCode.CEL_UNKNOWN_NAME
 TYPE = IssueCode.CEL_TYPE
@@ -216,6 +228,8 @@ def test_every_node_has_a_type() -> None:
 
 def test_types_are_read_and_joined() -> None:
     assert parse_type("map(string, list(int))") == map_of(STRING, list_of(INT))
-    assert join(list_of(INT), list_of(STRING)) == list_of(DYN)
+    assert join(list_of(INT), list_of(DYN)) == list_of(DYN)
+    assert join(list_of(INT), list_of(DOUBLE)) == list_of(NUMBER)
+    assert join(list_of(INT), list_of(STRING)) == DYN
     assert join(INT, TIMESTAMP) == DYN
     assert join(optional_of(DYN), optional_of(INT)) == optional_of(DYN)

@@ -165,6 +165,9 @@ def test_nothing_absorbs_a_limit() -> None:
         "(event.n > 0 && (event.n < 0 || " * (DEPTH_MAX // 4) + "true" + "))" * (DEPTH_MAX // 4),
         "".join(f"[event.n].all(x{n}, x{n} > 0 && " for n in range(30)) + "x0 == x29" + ")" * 30,
         "".join(f"cel.bind(x{n}, event.n + {n}, " for n in range(DEPTH_MAX - 5)) + "x0" + ")" * (DEPTH_MAX - 5),
+        "int(" * (DEPTH_MAX - 5) + "event.n" + ")" * (DEPTH_MAX - 5),
+        "(" * (DEPTH_MAX - 5) + "event.n > 0 || false && 1 == 1 + 2 * -3" + ")" * (DEPTH_MAX - 5),
+        "optional.none().orValue(" * (DEPTH_MAX // 2 - 5) + "event.n + 0" + ")" * (DEPTH_MAX // 2 - 5),
         "[" * (DEPTH_MAX - 5) + "event.n" + "]" * (DEPTH_MAX - 5),
     ],
 )

@@ -23,6 +23,8 @@ def value(kind: str, plain: object) -> dict[str, object]:
 
 
 BYTES = {"t": "bytes", "v": "eA=="}
+LIST = {"t": "list", "v": [{"t": "int", "v": 1}, {"t": "int", "v": 2}]}
+UNBOUND: dict[str, object] = {"kind": "error", "messages": ["unbound function"]}
 ERROR: dict[str, object] = {"kind": "error", "messages": ["any"]}
 
 
@@ -37,6 +39,14 @@ ERROR: dict[str, object] = {"kind": "error", "messages": ["any"]}
         case("a/b/c", "1 / 0", ERROR),
         case("a/b/c", "'a' + 1", ERROR),
         case("a/b/c", "[1, 2]", {"kind": "typed", "value": None, "type": "list(int)"}),
+        case("a/b/c", "[1, 2]", {"kind": "typed", "value": LIST, "type": "list(int)"}),
+        case("a/b/c", "int", {"kind": "typed", "value": None, "type": "type(int)"}),
+        case("a/b/c", "int", {"kind": "typed", "value": {"t": "type", "v": "int"}, "type": "type"}),
+        case("a/b/c", "timestamp(0)", {"kind": "typed", "value": None, "type": "google.protobuf.Timestamp"}),
+        case("a/b/c", "math.greatest(1, 2)", {"kind": "typed", "value": None, "type": "int"}),
+        case("a/b/c", "[[1], ['a']]", {"kind": "typed", "value": None, "type": "list(dyn)"}),
+        case("a/b/c", "nothing(1)", UNBOUND, disable_check=True),
+        case("a/b/c", "nothing(1) || true", value("bool", True), disable_check=True),
     ],
 )
 def test_cases_that_pass(line: str) -> None:
@@ -54,7 +64,11 @@ def test_cases_that_pass(line: str) -> None:
         (case("a/b/c", "1 / 0", value("int", 1)), "got an error"),
         (case("a/b/c", "1", ERROR), "expected an error"),
         (case("a/b/c", "nothing(1)", ERROR), "expected an error"),
+        (case("a/b/c", "nothing(1)", ERROR, disable_check=True), "no function `nothing`"),
+        (case("a/b/c", "(1).nothing()", ERROR, disable_check=True), "no method `nothing`"),
         (case("a/b/c", "1", {"kind": "typed", "value": None, "type": "uint"}), "expected type uint, got int"),
+        (case("a/b/c", "[1, 2]", {"kind": "typed", "value": LIST, "type": "list(dyn)"}), "expected type list(dyn)"),
+        (case("a/b/c", "[1]", {"kind": "typed", "value": LIST, "type": "list(int)"}), "expected [1, 2]"),
     ],
 )
 def test_cases_that_fail(line: str, problem: str) -> None:

@@ -103,7 +103,6 @@ def test_text_functions(text: str, expected: Value) -> None:
         "['a', 1].join()",
         "'%s'.format([])",
         "'%z'.format([1])",
-        "'%.2d'.format([1])",
         "'%d'.format(['a'])",
         "'%.9999f'.format([1.0])",
         "'a'.nothing()",

@@ -15,6 +15,7 @@ from earnbook.rules.types import NUMBERS, STRING, Type
 from earnbook.rules.values import CelError
 from earnbook.rules.values_numbers import ROUND_PLACES_MAX
 from earnbook.rules.values_text import compile_pattern
+from earnbook.rules.values_time import zone_of
 
 _OPERATORS = {
     "_+_": "+",
@@ -35,6 +36,14 @@ _OPERATORS = {
 _READ_LITERALS = frozenset(("timestamp", "duration", "int", "uint", "double", "bool"))
 """Functions that read a text; a literal text that they cannot read is a mistake."""
 
+# fmt: off
+_WITH_ZONE = frozenset((
+    "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes",
+    "getSeconds", "getMilliseconds",
+))
+# fmt: on
+"""Methods of timestamps that take a time zone."""
+
 
 def wrong_result(expression: Expression, result: str, found: Type) -> Issue:
     """The whole expression has a type that its place cannot use."""
@@ -51,6 +60,8 @@ def unknown_variable(text: str, span: Span, name: str, known: Iterable[str]) -> 
     near = suggest(name, known)
     if name == "group":
         near = "set `group_field` of the program to have a group"
+    elif name == "event":
+        near = "filters and guards see the state of a participant, and no event"
     elif not near.startswith("did you mean"):
         near = f"write '{name}' in quotes for a text, or event.{name} for a field of the event"
     return Issue(IssueCode.CEL_UNKNOWN_NAME, f"there is no variable `{name}`", near, source=text, span=span)
@@ -194,13 +205,15 @@ def upper_case_tag(text: str, span: Span, tag: str) -> Issue:
 
 
 def literal_mistakes(text: str, node: Call) -> Iterator[Issue]:
-    """Literal arguments that the function can only refuse: patterns, dates, durations, numbers as text, decimals."""
+    """Literal arguments that the function can only refuse: patterns, dates, zones, numbers as text, decimals."""
     operands = node.arguments if node.target is None else (node.target, *node.arguments)
     last = operands[-1] if operands else None
     if not isinstance(last, Literal):
         return
     if node.function == "matches" and isinstance(last.value, str):
         yield from _refused(text, last.span, compile_pattern, last.value, "RE2 has no look-around or back references")
+    if node.target is not None and node.function in _WITH_ZONE and isinstance(last.value, str):
+        yield from _refused(text, last.span, zone_of, last.value, "write a name such as Europe/Berlin, or +02:00")
     if node.function in _READ_LITERALS and len(operands) == 1 and isinstance(last.value, str):
         implementation = functions.GLOBALS[node.function].implementation
         yield from _refused(text, last.span, implementation, last.value, f"write {_example(node.function)}")

@@ -147,7 +147,8 @@ def _found(case: Mapping[str, object]) -> _Found:
     bindings = {name: _decoded(_mapping(value)) for name, value in _mapping(case.get("bindings", {})).items()}
     names = frozenset((*bindings, *_mapping(case.get("type_env", {}))))
     try:
-        expression = qualified(parse_expression(str(case["expr"])), str(case.get("container", "")), names)
+        parsed = parse_expression(str(case["expr"]), macros=not case.get("disable_macros"))
+        expression = qualified(parsed, str(case.get("container", "")), names)
     except IssueError as error:
         return _Found(EvaluationError(str(error)))
     checked = _checked(expression, case, bindings)

@@ -155,7 +155,8 @@ def check_definitions(paths: str | Path | Iterable[str | Path]) -> tuple[Definit
     """As `load_definitions`, with all mistakes and warnings as values; no definitions when there is a mistake."""
     documents, issues = read_documents(as_paths(paths))
     definitions = _assemble(documents, issues)
-    return definitions, sort_issues(issues)
+    lines = {document.file: document.lines for document in documents}
+    return definitions, sort_issues(issue.with_lines(lines.get(issue.file or "", ())) for issue in issues)
 
 
 def to_plain(model: BaseModel) -> dict[str, Any]:

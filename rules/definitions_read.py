@@ -8,7 +8,7 @@ Anchors, aliases, tags, duplicate names and second documents are mistakes. Mista
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -26,10 +26,11 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file: its name as shown, and its content (an empty mapping for an empty file)."""
+    """One file: its name as shown, its content (an empty mapping for an empty file), and its lines as they stand."""
 
     file: str
     root: Mapping
+    lines: Sequence[str] = field(default=(), repr=False)
 
 
 def read_documents(paths: Sequence[Path]) -> tuple[list[Document], list[Issue]]:
@@ -39,7 +40,9 @@ def read_documents(paths: Sequence[Path]) -> tuple[list[Document], list[Issue]]:
     for path in find_files(paths, issues):
         text = _read_text(path, issues)
         if text is not None:
-            documents.append(read_text(text, file=str(path), issues=issues))
+            found: list[Issue] = []
+            documents.append(read_text(text, file=str(path), issues=found))
+            issues += [issue.with_lines(text.removeprefix("\ufeff").splitlines()) for issue in found]
     return [document for document in documents if document is not None], issues
 
 
@@ -67,7 +70,7 @@ def read_text(text: str, *, file: str, issues: list[Issue]) -> Document | None:
     if root is None:
         return None
     if isinstance(root, Scalar) and root.value is None:
-        return Document(file, Mapping({}, root.at))
+        return Document(file, Mapping({}, root.at), text.splitlines())
     if not isinstance(root, Mapping):
         issues.append(
             Issue(
@@ -77,7 +80,7 @@ def read_text(text: str, *, file: str, issues: list[Issue]) -> Document | None:
             ).at(file=file, line=root.at.line, column=root.at.column)
         )
         return None
-    return Document(file, root)
+    return Document(file, root, text.splitlines())
 
 
 class _Mark(Protocol):

@@ -6,43 +6,49 @@ are dropped here, the last with a warning; everything else must be right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from earnbook.rules import definitions_nodes as nodes
 from earnbook.rules.definitions_collect import RawObject
+from earnbook.rules.definitions_mend import mend
+from earnbook.rules.definitions_models import TAGS, choose_model, submodels
 from earnbook.rules.definitions_nodes import SHORT_NAMES, Node, Scalar, follow, is_null, plain
 from earnbook.rules.issues import Issue, IssueCode, Severity, suggest
-from earnbook.rules.models import ACTION_MODELS, ActionBase, Budget
-from earnbook.rules.models_automations import TRIGGER_MODELS
+from earnbook.rules.models import ACTION_MODELS, ActionBase, Budget, Program, Rule
+from earnbook.rules.models_automations import TRIGGER_MODELS, Automation
 from earnbook.rules.models_fields import Definition
+from earnbook.rules.models_tiers import Reward, TierType
 
 _FULL_NAMES = {short: full for full, short in SHORT_NAMES.items()}
 _SCHEDULE_FIELDS = {"cron_expression": "CRON", "interval": "INTERVAL"}
-_TAGS = ("type", "schedule_type")
+
+_MENDED = frozenset((Program, Rule, TierType, Reward, Automation))
+"""Models that are checked against other objects, so that mistakes in them must not end the search for more."""
 
 Model = TypeVar("Model", bound=Definition)
 
 
 def validate(raw: RawObject, model: type[Model], issues: list[Issue]) -> Model | None:
-    """The model of a raw object, or None when it has mistakes; warnings and mistakes are added to `issues`."""
-    cleaner = _Cleaner(raw, issues)
-    node = cleaner.clean(raw.node, model, ())
-    found: list[Issue] = []
+    """The model of a raw object; warnings and mistakes are added to `issues`.
+
+    With mistakes it is a model of what is right in the object, which serves only to find more of them, or None.
+    """
+    node = _Cleaner(raw, issues).clean(raw.node, model, ())
+    clean = RawObject(raw.kind, node, raw.path, raw.owner)
+    value = plain(node)
     try:
-        checked = model.model_validate(plain(node))
+        return model.model_validate(value)
     except ValidationError as error:
-        clean = RawObject(raw.kind, node, raw.path, raw.owner)
-        for details in error.errors(include_url=False):
+        mended, later = mend(value, model, error) if model in _MENDED else (None, [])
+        for details in (*error.errors(include_url=False), *later):
             if issue := _issue(clean, details):
-                found.append(issue)
-        checked = None
-    issues += found
-    return None if cleaner.failed else checked
+                issues.append(issue)
+        return mended
 
 
 class _Cleaner:
@@ -51,7 +57,6 @@ class _Cleaner:
     def __init__(self, raw: RawObject, issues: list[Issue]) -> None:
         self._raw = raw
         self._issues = issues
-        self.failed = False
 
     def clean(self, node: nodes.Mapping, model: type[Definition], steps: tuple[str | int, ...]) -> nodes.Mapping:
         """The mapping with known fields only; unknown ones become issues."""
@@ -75,7 +80,7 @@ class _Cleaner:
         return nodes.Mapping(members, node.at, keys)
 
     def _child(self, node: Node, model: type[Definition], name: str, steps: tuple[str | int, ...]) -> Node:
-        alternatives = _submodels(model, name)
+        alternatives = submodels(model, name)
         if not alternatives:
             return node
         if isinstance(node, nodes.Mapping):
@@ -93,17 +98,15 @@ class _Cleaner:
     def _unknown(self, name: str, model: type[Definition], other: frozenset[str], steps: tuple[str | int, ...]) -> None:
         if name in other:
             node, _ = follow(self._raw.node, steps[:-1])
-            kind = " ".join(node.text(tag) for tag in _TAGS if isinstance(node, nodes.Mapping) and node.text(tag))
+            kind = " ".join(node.text(tag) for tag in TAGS if isinstance(node, nodes.Mapping) and node.text(tag))
             self._warn(f"`{name}` does not belong to {kind} and is ignored", f"remove {name}", *steps)
             return
-        self.failed = True
         message = f"there is no field `{steps[-1]}`"
         self._issues.append(
             self._raw.issue(IssueCode.UNKNOWN_FIELD, message, suggest(name, model.model_fields), *steps)
         )
 
     def _twice(self, name: str, steps: tuple[str | int, ...]) -> None:
-        self.failed = True
         message = f"`{SHORT_NAMES[name]}` and `{name}` are the same field"
         self._issues.append(self._raw.issue(IssueCode.DUPLICATE_KEY, message, "keep one of them", *steps))
 
@@ -126,29 +129,8 @@ class _Cleaner:
         self._issues.append(warning)
 
 
-@cache
-def _submodels(model: type[Definition], name: str) -> tuple[type[Definition], ...]:
-    """The models that a field may hold, directly or in a list."""
-    return tuple(_models_in(model.model_fields[name].annotation))
-
-
-def _models_in(annotation: Any) -> Iterator[type[Definition]]:
-    if isinstance(annotation, type) and issubclass(annotation, Definition):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
-
-
 def _choose(node: nodes.Mapping, alternatives: Sequence[type[Definition]]) -> type[Definition] | None:
-    """The alternative whose `type` (and `schedule_type`) the node states; None when none fits."""
-    if len(alternatives) == 1:
-        return alternatives[0]
-    fitting = [model for model in alternatives if all(_tag_fits(node, model, tag) for tag in _TAGS)]
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _tag_fits(node: nodes.Mapping, model: type[Definition], tag: str) -> bool:
-    return tag not in model.model_fields or node.text(tag) in get_args(model.model_fields[tag].annotation)
+    return choose_model({tag: node.text(tag) for tag in TAGS}, alternatives)
 
 
 @cache

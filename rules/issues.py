@@ -7,9 +7,10 @@ it is shown with a caret. Nothing here reads files; whoever knows the place adds
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
@@ -22,6 +23,7 @@ WARNINGS_SHOWN_MAX = 10
 """How many warnings about definitions the summary of a run lists."""
 
 _SOURCE_WIDTH_MAX = 160
+_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s,:\[\]{}]+")
 
 
 class IssueCode(StrEnum):
@@ -75,7 +77,8 @@ class Issue:
     """One mistake.
 
     `line` and `column` count from 1 and say where the value stands in `file`; `path` names the object and field inside
-    the document. `span` counts characters of `source`, the text of the expression, from 0.
+    the document. `span` counts characters of `source`, the text of the expression, from 0. `line_text` is what the
+    file has in that line; it is shown where there is no expression to show.
     """
 
     code: IssueCode | LintCode
@@ -88,6 +91,7 @@ class Issue:
     source: str | None = None
     span: Span | None = None
     severity: Severity = Severity.ERROR
+    line_text: str | None = field(default=None, compare=False)
 
     def at(
         self, *, file: str | None = None, line: int | None = None, column: int | None = None, path: str | None = None
@@ -100,6 +104,12 @@ class Issue:
             column=self.column if self.column is not None else column,
             path=self.path if self.path is not None else path,
         )
+
+    def with_lines(self, lines: Sequence[str]) -> Issue:
+        """The same issue with its line of its file, of which these are all."""
+        if self.line is None or not 0 < self.line <= len(lines):
+            return self
+        return replace(self, line_text=lines[self.line - 1])
 
     @property
     def is_error(self) -> bool:
@@ -203,6 +213,8 @@ def render_issue(issue: Issue) -> str:
     lines = [_headline(issue)]
     if issue.source is not None:
         lines += _source_with_caret(issue.source, issue.span)
+    elif issue.line_text is not None and issue.column is not None:
+        lines += _line_with_caret(issue.line_text, issue.column - 1)
     if issue.remedy:
         lines.append(f"    remedy: {issue.remedy}")
     return "\n".join(lines)
@@ -215,6 +227,14 @@ def _headline(issue: Issue) -> str:
     parts = [part for part in (place, issue.path) if part]
     label = f"{issue.code.value} (warning)" if issue.severity is Severity.WARNING else issue.code.value
     return ": ".join([*parts, f"{label} {issue.message}"])
+
+
+def _line_with_caret(line: str, start: int) -> list[str]:
+    """A line of a file without its indentation, and carets under the word that starts at a position."""
+    indentation = min(len(line) - len(line.lstrip()), start)
+    word = _WORD.match(line, start)
+    end = word.end() if word else start + 1
+    return _source_with_caret(line[indentation:], Span(start - indentation, end - indentation))
 
 
 def _source_with_caret(source: str, span: Span | None) -> list[str]:

@@ -50,22 +50,26 @@ _CALLS_MAX = 4_000
 """Python calls within one another that any stage may need: up to ten per level of `DEPTH_MAX`, and the callers'."""
 
 
-def parse_expression(text: str) -> Expression:
-    """The syntax tree of `text`; raises IssueError with a CEL_SYNTAX or CEL_TOO_LARGE issue that has a span."""
+def parse_expression(text: str, *, macros: bool = True) -> Expression:
+    """The syntax tree of `text`; raises IssueError with a CEL_SYNTAX or CEL_TOO_LARGE issue that has a span.
+
+    Without `macros` what looks like one is a call as any other; rules always have them.
+    """
     if len(text) > TEXT_MAX:
         message = f"an expression of more than {TEXT_MAX:,} characters"
         raise IssueError([cel_too_large(text, Span(0, len(text)), message, "split the rule into several")])
     if sys.getrecursionlimit() < _CALLS_MAX:
         sys.setrecursionlimit(_CALLS_MAX)  # The usual 1,000 are too few for a legal expression of nested calls.
-    parser = _Parser(text, with_block_names(lex(text)))
+    parser = _Parser(text, with_block_names(lex(text)), macros)
     return Expression(text, parser.parse())
 
 
 class _Parser:
     """The state of one parse: tokens, position, the variables that macros bind here, and the depth of each node."""
 
-    def __init__(self, text: str, tokens: list[Token]) -> None:
+    def __init__(self, text: str, tokens: list[Token], has_macros: bool) -> None:
         self._text = text
+        self._has_macros = has_macros
         self._tokens = tokens
         self._position = 0
         self._bound: list[str] = []
@@ -252,13 +256,11 @@ class _Parser:
         return Index(id=number, span=span, operand=operand, index=key, optional=optional)
 
     def _method(self, target: Node, name: Token, start: int) -> Node:
-        if name.text == "bind" and isinstance(target, Name) and target.name == "cel":
-            return self._bind(start)
-        if name.text == "block" and isinstance(target, Name) and target.name == "cel":
-            return self._block(start)
+        if self._has_macros and isinstance(target, Name) and target.name == "cel" and name.text in ("bind", "block"):
+            return self._bind(start) if name.text == "bind" else self._block(start)
         if isinstance(target, Name) and target.name in NAMESPACES and target.name not in self._bound:
             return self._call(f"{target.name}.{name.text}", None, self._arguments(), start)
-        if name.text in MACROS:
+        if self._has_macros and name.text in MACROS:
             return self._macro(target, name, start)
         return self._call(name.text, target, self._arguments(), start)
 
@@ -398,7 +400,7 @@ class _Parser:
         return self._token.kind in (TokenKind.NAME, TokenKind.LITERAL)
 
     def _function(self, name: Token, start: int) -> Node:
-        if name.text == "has":
+        if self._has_macros and name.text == "has":
             return self._has(start)
         arguments = self._arguments()
         if name.text == "now" and not arguments:

@@ -108,7 +108,7 @@ def _date_part(name: str, part: Callable[[datetime], int]) -> Callable[..., int]
     def read(target: Value, zone: Value = "UTC") -> int:
         if type(target) is not Timestamp or type(zone) is not str:
             raise no_overload(name, target, zone)
-        return part(_moment(target, _zone(zone))[0])
+        return part(_moment(target, zone_of(zone))[0])
 
     read.__doc__ = f"`timestamp.{name}([zone])`."
     return read
@@ -135,7 +135,7 @@ def _clock_part(
             return -units if target.nanoseconds < 0 else units
         if type(target) is not Timestamp or type(zone) is not str:
             raise no_overload(name, target, zone)
-        return part(_moment(target, _zone(zone))[0])
+        return part(_moment(target, zone_of(zone))[0])
 
     read.__doc__ = f"`timestamp.{name}([zone])` or `duration.{name}()`."
     return read
@@ -163,7 +163,7 @@ def _seconds_since_epoch(moment: datetime) -> int:
 
 
 @lru_cache(maxsize=256)
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
     """A zone by IANA name, or a fixed offset such as `+02:00` or `-8:30`."""
     if name in ("UTC", "Z", ""):
         return UTC

@@ -35,6 +35,7 @@ MISTAKES: list[tuple[Result, str, IssueCode, str, str]] = [
     ("number", "[1]", TYPE, "[1]", "double(x)"),
     ("text", "5", TYPE, "5", "string(x)"),
     ("text", "size(event.id)", TYPE, "size(event.id)", "string(x)"),
+    ("number", "now.getHours('Berlin')", TYPE, "'Berlin'", "Europe/Berlin"),
     ("bool", "amount > 5", UNKNOWN, "amount", "event.amount"),
     ("bool", "evnt.amount > 5", UNKNOWN, "evnt", "`event`"),
     ("bool", "event.type == purchase", UNKNOWN, "purchase", "'purchase' in quotes"),

@@ -45,6 +45,7 @@ ERROR: dict[str, object] = {"kind": "error", "messages": ["any"]}
         case("a/b/c", "timestamp(0)", {"kind": "typed", "value": None, "type": "google.protobuf.Timestamp"}),
         case("a/b/c", "math.greatest(1, 2)", {"kind": "typed", "value": None, "type": "int"}),
         case("a/b/c", "[[1], ['a']]", {"kind": "typed", "value": None, "type": "list(dyn)"}),
+        case("a/b/c", "has(x.y)", UNBOUND, disable_macros=True, bindings={"x": {"t": "int", "v": 1}}),
         case("a/b/c", "nothing(1)", UNBOUND, disable_check=True),
         case("a/b/c", "nothing(1) || true", value("bool", True), disable_check=True),
     ],

@@ -67,6 +67,8 @@ _RULE_VARIABLES = {
 
 _EXPECTED = {"bool": BOOL, "number": NUMBER, "text": STRING, "any": DYN}
 
+_SETS = frozenset(("sets.contains", "sets.intersects", "sets.equivalent"))
+
 _PARAMETERS = {"list": 1, "map": 2, "optional": 1, "type": 1}
 
 _SPOKEN_TYPES = {
@@ -314,6 +316,9 @@ class _Checker:
         if node.function in ("_==_", "_!=_", "@in"):
             self._compare(node, given)
         self._examine_key(node, given)
+        if node.function in _SETS:
+            for issue in self._tags_warnings(*node.arguments):
+                self.report(issue)
         for issue in check_mistakes.literal_mistakes(self._text, node):
             self.report(issue)
 
@@ -331,14 +336,18 @@ class _Checker:
         if node.function == "@in":
             inner = as_map(right) or right
             right = inner.parameters[0] if inner.parameters and inner.parameters[0] != NUMBER else DYN
-            for issue in self._tag_warnings(node):
+            for issue in self._tag_warnings(*node.arguments):
                 self.report(issue)
         numbers = left in NUMBERS and right in NUMBERS
         if not numbers and NULL not in (left, right) and not _may_be_equal(left, right):
             self.report(check_mistakes.never_equal(self._text, node, left, right))
 
-    def _tag_warnings(self, node: Call) -> Iterable[Issue]:
-        item, container = node.arguments
+    def _tags_warnings(self, container: Node, part: Node) -> Iterable[Issue]:
+        """Upper-case texts of a list that is held against tags as a set."""
+        for item in part.items if isinstance(part, ListLiteral) else ():
+            yield from self._tag_warnings(item, container)
+
+    def _tag_warnings(self, item: Node, container: Node) -> Iterable[Issue]:
         if not (isinstance(container, Select) and container.field == "tags" and isinstance(item, Literal)):
             return
         owner = self.types.get(container.operand.id, DYN)

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import cast
 
 from earnbook.rules import lower_closure_runtime
-from earnbook.rules.lower_closure_source import ClosureSource, write_closure
+from earnbook.rules.lower_closure_body import ClosureSource
+from earnbook.rules.lower_closure_source import write_closure
 from earnbook.rules.parse import parse_expression
 from earnbook.rules.syntax import Expression, Span
 from earnbook.rules.values import EvaluationError, Value

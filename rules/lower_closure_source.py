@@ -12,13 +12,11 @@ table from positions in the source to spans of the expression. An error thus cos
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from earnbook.rules import functions
+from earnbook.rules.lower_closure_body import Body, ClosureSource, marked, without_marks
 from earnbook.rules.lower_closure_runtime import identifier
 from earnbook.rules.syntax import (
     Bind,
@@ -45,48 +43,11 @@ _HEIGHT_STEP = 24
 _SLOT_PREFIX = "slot"
 _DEFAULTS = ("or", "orValue")
 _BOOLEAN_MACROS = frozenset(("all", "exists", "exists_one"))
-_MARK = re.compile("\x01([0-9]+)\x02|\x03")
-
-
-@dataclass(frozen=True, slots=True)
-class ClosureSource:
-    """The source, the constants it refers to, and where each part of the expression stands in it."""
-
-    source: str
-    constants: Mapping[str, Value]
-    places: tuple[tuple[int, int, int, Span], ...]
-
-    def span_at(self, line: int, column: int, column_end: int) -> Span | None:
-        """The span of the smallest part that covers a range of columns (from 0) of a line (from 1)."""
-        covering = [
-            (end - start, span)
-            for at, start, end, span in self.places
-            if at == line and start <= column and column_end <= end
-        ]
-        return min(covering, key=lambda found: found[0])[1] if covering else None
 
 
 def write_closure(expression: Expression, variables: frozenset[str]) -> ClosureSource:
     """The source of `evaluate(s)`, where `s` maps variables to values."""
     return _Writer(expression, variables).write()
-
-
-@dataclass(slots=True)
-class _Body:
-    """The lines of one function of the source while it grows."""
-
-    lines: list[str] = field(default_factory=list)
-    indent: int = 1
-
-    def line(self, text: str) -> None:
-        self.lines.append("    " * self.indent + text)
-
-    @contextmanager
-    def block(self, head: str) -> Iterator[None]:
-        self.line(head)
-        self.indent += 1
-        yield
-        self.indent -= 1
 
 
 _Names = Mapping[str, str]
@@ -109,13 +70,13 @@ class _Writer:
         self._measure(expression.root)
 
     def write(self) -> ClosureSource:
-        body = _Body()
+        body = Body()
         result = self._value(self._expression.root, body, {})
         body.line(f"return {result}")
         budget = ["    b = [ELEMENTS_MAX]"] if self._has_macros else ["    b = None"] if self._functions else []
         main = ["def evaluate(s):", *budget, *body.lines]
         text = "\n".join(["", *self._functions, "\n".join(main), ""]).lstrip("\n")
-        source, places = _without_marks(text, self._spans)
+        source, places = without_marks(text, self._spans)
         return ClosureSource(source, self._constants, places)
 
     def _measure(self, node: Node) -> None:
@@ -138,7 +99,7 @@ class _Writer:
         self._count += 1
         return f"{prefix}{self._count}"
 
-    def _stored(self, text: str, body: _Body) -> str:
+    def _stored(self, text: str, body: Body) -> str:
         if text.isidentifier():
             return text
         name = self._local()
@@ -151,12 +112,12 @@ class _Writer:
         return name
 
     def _marked(self, node: Node, text: str) -> str:
-        return f"\x01{node.id}\x02{text}\x03"
+        return marked(node.id, text)
 
-    def _outlined(self, node: Node, body: _Body, names: _Names) -> str:
+    def _outlined(self, node: Node, body: Body, names: _Names) -> str:
         """The node in a function of its own, and a call of it."""
         name = self._local("f")
-        inner = _Body()
+        inner = Body()
         result = self._node(node, inner, names)
         inner.line(f"return {result}")
         parameters = ", ".join(["s", "b", *names.values()])
@@ -165,14 +126,14 @@ class _Writer:
 
     # Nodes
 
-    def _value(self, node: Node, body: _Body, names: _Names) -> str:
+    def _value(self, node: Node, body: Body, names: _Names) -> str:
         """Python text for the node's value; statements that it needs go to `body` first."""
         if node.id in self._stated and body.indent >= _INDENT_MAX:
             return self._outlined(node, body, names)
         text = self._node(node, body, names)
         return self._stored(text, body) if self._heights[node.id] % _HEIGHT_STEP == 0 else text
 
-    def _node(self, node: Node, body: _Body, names: _Names) -> str:
+    def _node(self, node: Node, body: Body, names: _Names) -> str:
         match node:
             case Literal():
                 return self._literal(node.value)
@@ -198,7 +159,7 @@ class _Writer:
             case _:
                 raise TypeError(f"unknown node {type(node).__name__}")
 
-    def _values(self, nodes: Sequence[Node], body: _Body, names: _Names) -> list[str]:
+    def _values(self, nodes: Sequence[Node], body: Body, names: _Names) -> list[str]:
         """The nodes' texts in evaluation order: what stands before statements is stored before them."""
         texts: list[str] = []
         for position, node in enumerate(nodes):
@@ -227,7 +188,7 @@ class _Writer:
             return self._constant(TYPE_VALUES[name])
         return self._marked(node, f"unknown_name({name!a})")
 
-    def _select(self, node: Select, body: _Body, names: _Names) -> str:
+    def _select(self, node: Select, body: Body, names: _Names) -> str:
         path = qualified_name(node)
         if path is not None and not is_bound(node, names):
             if path in self._variables:
@@ -237,7 +198,7 @@ class _Writer:
         operand = self._value(node.operand, body, names)
         return self._marked(node, f"{'select_optional' if node.optional else 'select'}({operand}, {node.field!a})")
 
-    def _list(self, node: ListLiteral, body: _Body, names: _Names) -> str:
+    def _list(self, node: ListLiteral, body: Body, names: _Names) -> str:
         if node.items and not node.optional_indices and all(isinstance(item, Literal) for item in node.items):
             return self._constant([item.value for item in node.items if isinstance(item, Literal)])
         texts = self._values(node.items, body, names)
@@ -246,7 +207,7 @@ class _Writer:
         items = (f"({at in node.optional_indices}, {text})" for at, text in enumerate(texts))
         return self._marked(node, f"list_with_optionals([{', '.join(items)}])")
 
-    def _map(self, node: MapLiteral, body: _Body, names: _Names) -> str:
+    def _map(self, node: MapLiteral, body: Body, names: _Names) -> str:
         parts = [part for entry in node.entries for part in entry]
         if parts and not node.optional_indices and all(isinstance(part, Literal) for part in parts):
             flat = [part.value for part in parts if isinstance(part, Literal)]
@@ -263,7 +224,7 @@ class _Writer:
 
     # Calls
 
-    def _call(self, node: Call, body: _Body, names: _Names) -> str:
+    def _call(self, node: Call, body: Body, names: _Names) -> str:
         match node.function:
             case "_&&_" | "_||_":
                 return self._chain(node, body, names)
@@ -288,7 +249,7 @@ class _Writer:
             return self._marked(node, f"wrong_count({', '.join([ascii(node.function), *texts])})")
         return self._marked(node, f"{identifier(entry)}({', '.join(texts)})")
 
-    def _default(self, node: Call, target: Node, body: _Body, names: _Names) -> str:
+    def _default(self, node: Call, target: Node, body: Body, names: _Names) -> str:
         """`optional.or(x)` and `optional.orValue(x)`: x is evaluated only where the optional is empty."""
         source, result = self._stored(self._value(target, body, names), body), self._local()
         entry = functions.METHODS[node.function]
@@ -308,12 +269,12 @@ class _Writer:
         except CelError:
             return None  # The same error is raised where it is evaluated.
 
-    def _condition(self, node: Node, body: _Body, names: _Names) -> str:
+    def _condition(self, node: Node, body: Body, names: _Names) -> str:
         """The node's value, which must be a bool."""
         text = self._value(node, body, names)
         return text if _is_boolean(node) else self._marked(node, f"truth({text})")
 
-    def _equality(self, node: Call, body: _Body, names: _Names) -> str:
+    def _equality(self, node: Call, body: Body, names: _Names) -> str:
         left, right = self._values(node.arguments, body, names)
         negated = node.function == "_!=_"
         for literal, other in (node.arguments, node.arguments[::-1]):
@@ -325,7 +286,7 @@ class _Writer:
                 return f"({other_text} is {'not ' if negated else ''}None)"
         return f"{'not_equals' if negated else 'equals'}({left}, {right})"
 
-    def _membership(self, node: Call, body: _Body, names: _Names) -> str:
+    def _membership(self, node: Call, body: Body, names: _Names) -> str:
         item, container = node.arguments
         if isinstance(container, ListLiteral) and not container.optional_indices:
             texts = [part.value for part in container.items if isinstance(part, Literal)]
@@ -334,7 +295,7 @@ class _Writer:
         texts_of = self._values(node.arguments, body, names)
         return self._marked(node, f"contains({', '.join(texts_of)})")
 
-    def _choice(self, node: Call, body: _Body, names: _Names) -> str:
+    def _choice(self, node: Call, body: Body, names: _Names) -> str:
         condition, positive, negative = node.arguments
         text = self._condition(condition, body, names)
         if positive.id not in self._stated and negative.id not in self._stated:
@@ -345,7 +306,7 @@ class _Writer:
                 body.line(f"{result} = {self._value(branch, body, names)}")
         return result
 
-    def _chain(self, node: Call, body: _Body, names: _Names) -> str:
+    def _chain(self, node: Call, body: Body, names: _Names) -> str:
         """`&&` and `||` over all operands of a chain: an error counts only when no operand decides."""
         conjunction = node.function == "_&&_"
         undecided = "{}" if conjunction else "not {}"
@@ -361,14 +322,14 @@ class _Writer:
         body.line(f"if {undecided.format(result)} and {failure} is not None: raise {failure}")
         return result
 
-    def _attempt(self, result: str, failure: str, operand: Node, body: _Body, names: _Names) -> None:
+    def _attempt(self, result: str, failure: str, operand: Node, body: Body, names: _Names) -> None:
         with body.block("try:"):
             body.line(f"{result} = {self._condition(operand, body, names)}")
         body.line(f"except CelError as error: {failure} = {failure} or error")
 
     # Macros
 
-    def _comprehension(self, node: Comprehension, body: _Body, names: _Names) -> str:
+    def _comprehension(self, node: Comprehension, body: Body, names: _Names) -> str:
         range_text = self._value(node.range, body, names)
         if node.macro in ("optMap", "optFlatMap"):
             return self._optional_map(node, range_text, body, names)
@@ -392,7 +353,7 @@ class _Writer:
             return self._marked(node, f"sort_by({source}, {result})")
         return f"({result} == 1)" if node.macro == "exists_one" else result
 
-    def _collect(self, node: Comprehension, result: str, variables: Sequence[str], body: _Body, names: _Names) -> None:
+    def _collect(self, node: Comprehension, result: str, variables: Sequence[str], body: Body, names: _Names) -> None:
         """What becomes of an element that passed the filter."""
         if node.macro == "exists_one":
             body.line(f"{result} += 1")
@@ -405,7 +366,7 @@ class _Writer:
         else:
             body.line(f"{result}.append({text})")
 
-    def _quantifier(self, node: Comprehension, head: str, body: _Body, names: _Names) -> str:
+    def _quantifier(self, node: Comprehension, head: str, body: Body, names: _Names) -> str:
         """`all` and `exists`: as a chain of `&&` or `||` over the elements."""
         universal = node.macro == "all"
         result, failure = self._local(), self._local("e")
@@ -419,7 +380,7 @@ class _Writer:
         body.line(f"if {'' if universal else 'not '}{result} and {failure} is not None: raise {failure}")
         return result
 
-    def _bind(self, node: Bind, body: _Body, names: _Names) -> str:
+    def _bind(self, node: Bind, body: Body, names: _Names) -> str:
         """`cel.bind`, and a slot of `cel.block`: evaluated once, and an error waits until the value is read.
 
         So a name means the same as the expression that it stands for, whether or not that is ever needed.
@@ -434,7 +395,7 @@ class _Writer:
             body.line(f"except CelError as error: {local} = error")
         return self._value(node.body, body, {**names, node.name: local})
 
-    def _optional_map(self, node: Comprehension, operand: str, body: _Body, names: _Names) -> str:
+    def _optional_map(self, node: Comprehension, operand: str, body: Body, names: _Names) -> str:
         source = self._stored(self._marked(node.range, f"optional({operand})"), body)
         result, variable = self._local(), self._local("v")
         body.line(f"{result} = NONE")
@@ -475,23 +436,3 @@ def _operands(node: Call) -> Iterable[Node]:
             yield from _operands(argument)
         else:
             yield argument
-
-
-def _without_marks(text: str, spans: Mapping[int, Span]) -> tuple[str, tuple[tuple[int, int, int, Span], ...]]:
-    """The source without markers, and (line, first column, end column, span) of what they enclosed."""
-    lines: list[str] = []
-    places: list[tuple[int, int, int, Span]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        clean = ""
-        position = 0
-        opened: list[tuple[int, int]] = []
-        for mark in _MARK.finditer(line):
-            clean += line[position : mark.start()]
-            position = mark.end()
-            if mark.group(1) is not None:
-                opened.append((int(mark.group(1)), len(clean)))
-            else:
-                node_id, start = opened.pop()
-                places.append((number, start, len(clean), spans[node_id]))
-        lines.append(clean + line[position:])
-    return "\n".join(lines), tuple(places)

@@ -2,14 +2,15 @@
 
     python -m tests.differential.fuzz --triples 200000 --seed 1
 
-A triple is one expression, one event, one state. Three comparisons share the triples:
+A triple is one expression, one event, one state; `--triples` says how many the kernel and the closures must agree on.
+Triples that the kernel leaves to the closures do not count. The comparisons:
 
 - *kernel*: the generated module as plain Python, where an integer that would wrap does not, against the closures, in
   all the cells that they propose, bit for bit. Rows that the kernel leaves to the closures (BAIL) are counted apart:
   they are right by construction.
 - *machine*: the same module compiled by numba. Compiling takes seconds, so few expressions meet many rows.
-- *google*: the closures against cel-expr-python, on the part of the language without doubles. What differs on purpose
-  (decimal doubles, mixed arithmetic) is there listed in `earnbook.rules.conformance`.
+- *google*: the closures against cel-expr-python, on the part of the language without doubles, with the extension
+  libraries. What differs on purpose is listed in `earnbook.rules.conformance` and `tests/rules/test_language.py`.
 
 The first disagreement ends the run, with the seed that repeats it.
 """
@@ -31,9 +32,10 @@ from earnbook.rules.compile import CompiledRuleset, compile_program
 from earnbook.rules.issues import IssueError
 from earnbook.rules.lower_closure import lower_closure
 from earnbook.rules.parse import parse_expression
-from earnbook.rules.values import CelError, TypeValue, Value
+from earnbook.rules.values import CelError, Value
 from tests.support import cel_expressions
 from tests.support.damage import damaged, damaged_integers, edge_number
+from tests.support.google import ERROR, comparable, google_engine, google_value
 from tests.support.kernel_programs import (
     PTS,
     attribute_program,
@@ -48,6 +50,9 @@ EXPRESSIONS_PER_BATCH = 5
 ROWS_PER_BATCH = 40
 ROWS_PER_MACHINE_BATCH = 400
 EXPRESSIONS_PER_MACHINE_BATCH = 10
+
+EVENT = {"event": cel.Type.Map(cel.Type.STRING, cel.Type.DYN)}
+"""The variables of Google's engine."""
 
 _DAY = 86_400_000_000
 
@@ -98,7 +103,8 @@ def compare_google(seed: str, engine: cel.Env) -> Tally:
     chance = random.Random(f"google {seed}")
     compared = 0
     for _ in range(EXPRESSIONS_PER_BATCH):
-        text = cel_expressions.random_expression(chance, chance.randint(1, 5))
+        write = chance.choice((cel_expressions.random_expression, cel_expressions.random_library_expression))
+        text = write(chance, chance.randint(1, 5))
         theirs, ours = engine.compile(text, disable_check=True), lower_closure(parse_expression(text))
         for _ in range(ROWS_PER_BATCH // 4):
             whole = {name: cel_expressions.random_value(chance, 2) for name in "abcd"}
@@ -111,55 +117,33 @@ def compare_google(seed: str, engine: cel.Env) -> Tally:
     return Tally(compared)
 
 
-def google_engine() -> cel.Env:
-    """Google's engine with `event` as a map of anything."""
-    return cel.NewEnv(variables={"event": cel.Type.Map(cel.Type.STRING, cel.Type.DYN)})
-
-
-def comparable(value: Value) -> Value:
-    """A value with the types of its parts, because True == 1 in Python; the same for values of both engines."""
-    if isinstance(value, list):
-        return ["list", *map(comparable, value)]
-    if isinstance(value, dict):
-        return {comparable(key): comparable(part) for key, part in value.items()}
-    if isinstance(value, TypeValue):
-        return "type", value.name
-    if isinstance(value, cel.Type):
-        name = str(value.name()).lower().partition("<")[0]
-        return "type", "null_type" if name == "null" else name
-    return type(value).__name__, value
-
-
-def google_value(value: cel.Value) -> Value:
-    """A result of Google's engine in comparable form."""
-    return "error" if value.type().name() == "ERROR" else comparable(value.plain_value())
-
-
 def main() -> None:
-    """Run all three comparisons until so many triples are compared."""
+    """Run the comparisons: so many triples by the kernel, a tenth as many in machine code, a quarter by Google."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--triples", type=int, default=200_000)
     parser.add_argument("--seed", default="1")
     options = parser.parse_args()
-    machine = options.triples // 10
-    google = options.triples // 4
-    shares = {"kernel": options.triples - machine - google, "machine": machine, "google": google}
-    engine = google_engine()
+    wanted_of = {"kernel": options.triples, "machine": options.triples // 10, "google": options.triples // 4}
+    engine = google_engine(EVENT)
     batches: dict[str, Callable[[str], Tally]] = {
         "kernel": compare_kernel,
         "machine": compare_machine,
         "google": lambda seed: compare_google(seed, engine),
     }
-    for name, wanted in shares.items():
+    everything = Tally()
+    for name, wanted in wanted_of.items():
         started, total = time.perf_counter(), Tally()
         for seed in _seeds(options.seed):
             total += batches[name](seed)
             if total.compared >= wanted:
                 break
-        seconds = time.perf_counter() - started
-        print(
-            f"{name:8} {total.compared:>9,} equal {total.left:>9,} left to the closures {seconds:>8.1f} s", flush=True
-        )
+        everything += total
+        _print(name, total, f"{time.perf_counter() - started:>8.1f} s")
+    _print("all", everything, f"    seed {options.seed}")
+
+
+def _print(name: str, total: Tally, rest: str) -> None:
+    print(f"{name:8} {total.compared:>9,} equal {total.left:>9,} left to the closures {rest}", flush=True)
 
 
 def _seeds(seed: str) -> Iterator[str]:
@@ -245,7 +229,7 @@ def _ours(closure: Callable[[dict[str, Value]], Value], event: dict[str, Value])
     try:
         return comparable(closure({"event": event}))
     except CelError:
-        return "error"
+        return ERROR
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ import pytest
 from cel_expr_python import cel
 
 from tests.differential.fuzz import (
+    EVENT,
     DisagreementError,
     Tally,
     compare_google,
     compare_kernel,
     compare_machine,
-    google_engine,
 )
 from tests.differential.fuzz_faults import CLOSURE_FAULTS, KERNEL_FAULTS, ClosureFault, KernelFault
+from tests.support.google import google_engine
 
 BATCHES_MAX = 500
 """Batches in which a fault must show."""
@@ -24,7 +25,7 @@ BATCHES_MAX = 500
 @pytest.fixture(scope="module")
 def engine() -> cel.Env:
     """Google's engine."""
-    return google_engine()
+    return google_engine(EVENT)
 
 
 def test_kernel_and_closures_agree_on_damaged_rows() -> None:

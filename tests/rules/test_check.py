@@ -158,8 +158,15 @@ def test_what_follows_from_a_mistake_is_not_reported_again() -> None:
     assert [issue.code for issue in issues] == [UNKNOWN, UNKNOWN]
 
 
-def test_an_upper_case_tag_is_a_warning() -> None:
-    text = "'VIP' in participant.tags || 'Vip' in event.tags"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'VIP' in participant.tags || 'Vip' in event.tags",
+        "sets.contains(participant.tags, ['VIP', 'gold'])",
+        "sets.intersects(program.tags, [event.tag, 'VIP']) || sets.contains(event.tags, ['VIP'])",
+    ],
+)
+def test_an_upper_case_tag_is_a_warning(text: str) -> None:
     (issue,) = check_expression(parse_expression(text), Environment.for_rule("bool"))
     assert issue.severity is Severity.WARNING
     assert issue.remedy == "write 'vip'"

@@ -6,22 +6,16 @@ compared with their types; a double of ours is brought to the nearest binary dou
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from cel_expr_python import cel
-from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from earnbook.rules.issues import IssueError
 from earnbook.rules.lower_closure import evaluate
-from earnbook.rules.syntax import Uint
-from earnbook.rules.values import Duration, EvaluationError, Timestamp, TypeValue, Value, key_value
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ERROR = "error"
-TYPES = {"timestamp": "google.protobuf.Timestamp", "duration": "google.protobuf.Duration", "null": "null_type"}
+from earnbook.rules.values import EvaluationError, Value
+from tests.support.google import ERROR, comparable, google_engine, google_value
 
 DIFFERENT: tuple[tuple[str, Value, str], ...] = (
     ("1.0 + 1", Decimal(2), "numbers mix (§5.1)"),
@@ -67,14 +61,7 @@ SECTIONS = _sections()
 @pytest.fixture(scope="module")
 def engine() -> cel.Env:
     """Google's engine with its extension libraries, and a variable x."""
-    extensions = [
-        ext_bindings.ExtBindings(),
-        ext_encoders.ExtEncoders(),
-        ext_math.ExtMath(),
-        ext_optional.ExtOptional(),
-        ext_strings.ExtStrings(),
-    ]
-    return cel.NewEnv(variables={"x": cel.Type.DYN}, extensions=extensions)
+    return google_engine({"x": cel.Type.DYN})
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -114,34 +101,4 @@ def theirs(engine: cel.Env, text: str) -> Value:
         value = engine.compile(text, disable_check=True).eval(data={"x": 1})
     except (RuntimeError, ValueError):
         return ERROR
-    return ERROR if value.type().name() == "ERROR" else comparable(value.plain_value())
-
-
-def comparable(value: Value) -> Value:
-    """A value with its type, alike for both engines: doubles as binary doubles, times in microseconds."""
-    match value:
-        case bool() | None | str():
-            return type(value).__name__, value
-        case int() | Uint():
-            return "integer", int(value)
-        case float() | Decimal():
-            return "double", "NaN" if value != value else float(value)
-        case bytes() | bytearray():
-            return "bytes", bytes(value)
-        case list():
-            return "list", [comparable(item) for item in value]
-        case dict():
-            return "map", {comparable(key_value(key)): comparable(item) for key, item in value.items()}
-        case Timestamp() | Duration():
-            return type(value).__name__, value.nanoseconds // 1000
-        case datetime():
-            return "Timestamp", (value - EPOCH) // timedelta(microseconds=1)
-        case timedelta():
-            return "Duration", value // timedelta(microseconds=1)
-        case TypeValue():
-            return "type", value.name
-        case cel.Type():
-            name = str(value.name()).lower()
-            return "type", TYPES.get(name, name)
-        case _:
-            raise TypeError(f"no comparison for {value!r}")
+    return google_value(value)

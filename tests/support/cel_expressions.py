@@ -23,6 +23,55 @@ def random_expression(chance: random.Random, depth: int, *, decimals: bool = Fal
     return _expression(chance, depth, (), decimals)
 
 
+def random_library_expression(chance: random.Random, depth: int) -> str:
+    """As `random_expression`, around functions of the extension libraries, bindings and optionals.
+
+    What Google's engine would refuse while compiling (a literal that is no number in `math.greatest`) is hidden from it
+    by `dyn`, so that it becomes an error of the evaluation as it is with us.
+    """
+
+    def part(*names: str) -> str:
+        return _expression(chance, depth - chance.randint(1, 2), names, decimals=False)
+
+    field, number = chance.choice(_FIELDS), chance.choice(("math.abs", "math.sign", "math.bitNot"))
+    pair = chance.choice(("math.greatest", "math.least", "math.bitAnd", "math.bitOr", "math.bitXor"))
+    text = chance.choice(("lowerAscii", "upperAscii", "trim"))
+    return chance.choice(
+        (
+            f"cel.bind(y, {part()}, {part('y')})",
+            f"cel.bind(y, {part()}, {part()} || y == {part('y')})",
+            f"event.a.map(z, cel.bind(y, {part('z')}, {part('y', 'z')}))",
+            f"optional.of({part()}).orValue({part()})",
+            f"optional.ofNonZeroValue({part()}).orValue({part()})",
+            f"optional.none().or(optional.of({part()})).value()",
+            f"event.?{field}.orValue({part()})",
+            f"event[?'{field}'].hasValue() && {part()}",
+            f"event.?{field}.optMap(y, {part('y')}).orValue({part()})",
+            f"optional.of({part()}).optFlatMap(y, event.?{field}).hasValue()",
+            f"[{part()}, ?event.?{field}, ?optional.ofNonZeroValue({part()})]",
+            f"{{'a': {part()}, ?'b': event.?{field}}}",
+            f"({part()}).{text}()",
+            f"({part()}).indexOf({part()})",
+            f"({part()}).lastIndexOf({part()})",
+            f"string({part()}).reverse()",
+            f"({part()}).charAt({part()})",
+            f"({part()}).replace({part()}, {part()})",
+            f"[{part()}, {part()}].join({part()})",
+            f"strings.quote({part()})",
+            f"'%s %d %x'.format([{part()}, {part()}, {part()}])",
+            f"{number}(dyn({part()}))",
+            f"{pair}(dyn({part()}), dyn({part()}))",
+            f"math.bitShiftLeft(dyn({part()}), dyn({part()}))",
+            f"math.bitShiftRight(dyn({part()}), dyn({part()}))",
+            f"base64.encode(bytes({part()}))",
+            f"base64.decode(base64.encode(bytes({part()})))",
+            f"base64.decode(string(size({part()})))",
+            f"{chance.choice(('string', 'timestamp', 'duration', 'type'))}({part()})",
+            f"{chance.choice(('int', 'uint', 'bool', 'timestamp', 'duration', 'bytes'))}(string({part()}))",
+        )
+    )
+
+
 def random_value(chance: random.Random, depth: int, *, decimals: bool = False) -> Value:
     """A JSON-like value; numbers are ints, with `decimals` Decimals as well."""
     kind = chance.randrange(7 if depth else 5)

@@ -30,6 +30,8 @@ def run_in(
     config = folder / "definitions.json"
     config.write_text(json.dumps(scenario.definitions), encoding="utf-8")
     for number, one in enumerate(scenario.runs):
+        if one.definitions is not None:
+            config.write_text(json.dumps(one.definitions), encoding="utf-8")
         rows = folder / f"run-{number}.ndjson"
         rows.write_text("".join(f"{line}\n" for line in one.lines), encoding="utf-8")
         run(run_request(one, book, config, rows, kernel=mode == "kernel", batch_records=batch_records))

@@ -4,7 +4,8 @@ A file of `tests/examples` is YAML:
 
 - `title`, `section`: what it shows and where SEMANTICS shows it;
 - `definitions`: a definitions document;
-- `runs`: a list of `clock`, optional `order` and `advance_to`, and `records`: NDJSON, so that numbers stay as written.
+- `runs`: a list of `clock`, optional `order`, `advance_to` and `rules`, and `records`: NDJSON, so that numbers stay as
+  written. `rules` are other contents of rules of the first program, by key, in force from that run on.
   In a record that leaves them out, `program_id` is the first program's key (where the type needs one),
   `event_timestamp` (or `effective_at`) the shorthand `at` (a date, or date and time, in UTC), `external_id` alice (of
   events), and `idempotency_key` the row's place, `r0-1` for the first of the first run;
@@ -23,9 +24,10 @@ A file of `tests/examples` is YAML:
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -60,10 +62,21 @@ def load_example(name: str) -> Example:
     document = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
     definitions = document.pop("definitions")
     program = definitions["programs"][0]["key"]
-    runs = tuple(_read_run(run, number, program) for number, run in enumerate(document.pop("runs")))
+    runs = tuple(_read_runs(document.pop("runs"), definitions, program))
     engines = tuple(document.pop("engines")) if "engines" in document else None
     scenario = Scenario(definitions=definitions, runs=runs)
     return Example(name=name, scenario=scenario, engines=engines, expected=document)
+
+
+def _read_runs(runs: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any], program: str) -> Iterator[Run]:
+    for number, run in enumerate(runs):
+        if "rules" not in run:
+            yield _read_run(run, number, program)
+            continue
+        definitions = copy.deepcopy(definitions)
+        for rule in definitions["programs"][0]["rules"]:
+            rule.update(run["rules"].get(rule["key"], {}))
+        yield replace(_read_run(run, number, program), definitions=definitions)
 
 
 def _read_run(run: Mapping[str, Any], number: int, program: str) -> Run:

@@ -33,13 +33,15 @@ class Run:
     """One `earnbook run` over NDJSON rows: `clock` is "event" or an RFC 3339 time, `order` is "time" or "input".
 
     The horizon is always off (`--horizon none`), late runs are allowed and conflicts are rejected.
-    `advance_to` (RFC 3339) asks for `earnbook advance --to T` after the rows.
+    `advance_to` (RFC 3339) asks for `earnbook advance --to T` after the rows. `definitions` are those of the scenario
+    with other contents of its rules, in force from this run's first record on; None leaves those of the book.
     """
 
     lines: tuple[str, ...] = ()
     clock: str = "event"
     order: str = "time"
     advance_to: str | None = None
+    definitions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ from tests.support.logical import (
 )
 from tests.support.logical import Record as LogicalRecord
 from tests.support.oracle_budgets import due_budgets, start_budgets
-from tests.support.oracle_definitions import Program, is_id, read_definitions
+from tests.support.oracle_definitions import Program, is_id, read_definitions, succeed
 from tests.support.oracle_intake import Person, Record, read_row
 from tests.support.oracle_json import Rejected, number_text
 from tests.support.oracle_ledger import DueItem, due_lots
@@ -60,6 +60,7 @@ class Oracle:
 
     def __init__(self, scenario: Scenario, after_record: Callable[[LogicalBook], None] | None = None) -> None:
         self._definitions = read_definitions(scenario.definitions)
+        self._next_definitions = self._definitions
         self._is_loaded = False
         self._state = State()
         self._log = Log()
@@ -70,6 +71,8 @@ class Oracle:
         fixed_at = None if run.clock == "event" else parse_time(run.clock)
         if fixed_at is not None and self._state.book_clock is not None and fixed_at < self._state.book_clock:
             raise ValueError("a fixed time before the book clock is refused (§4.3)")
+        if run.definitions is not None:
+            self._next_definitions = read_definitions(run.definitions)
         before = (self._state.log_seq, self._state.book_clock, len(self._log.rejects))
         counted = (self._log.rows_read, self._log.duplicates)
         records = list(self._conform(number, run))
@@ -93,6 +96,9 @@ class Oracle:
 
     def _load(self) -> None:
         """The definitions come into force, at the processing time of the first record (§6.3)."""
+        if self._next_definitions is not self._definitions:
+            self._definitions = succeed(self._definitions, self._next_definitions)
+            self._next_definitions = self._definitions
         if self._is_loaded:
             return
         self._is_loaded = True
@@ -106,7 +112,7 @@ class Oracle:
         for row, line in enumerate(run.lines, start=1):
             self._log.rows_read += 1
             try:
-                yield read_row(line, number, row, self._definitions)
+                yield read_row(line, number, row, self._next_definitions)
             except Rejected as rejected:
                 self._log.rejects.add(Reject(run=number, row=row, reason=str(rejected)))
 

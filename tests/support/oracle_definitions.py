@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count
@@ -101,6 +101,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
+    """`version` counts the contents that the book has had under this key; `content` is the present one (§6.3)."""
+
     key: str
     id: uuid.UUID
     number: int
@@ -112,6 +114,8 @@ class Rule:
     active_to: int | None
     actions: tuple[Action, ...]
     budgets: Mapping[str, Budget]
+    content: Json
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +191,20 @@ class Definitions:
             for rule in program.rules:
                 for symbol, budget in rule.budgets.items():
                     yield (program.key, rule.key, symbol), program, rule, self.assets[symbol], budget
+
+
+def succeed(old: Definitions, new: Definitions) -> Definitions:
+    """The new definitions with rule versions that go on from the old ones; only contents of rules may differ."""
+    programs = {}
+    for key, program in new.programs.items():
+        before = {rule.key: rule for rule in old.programs[key].rules}
+        assert before.keys() == {rule.key for rule in program.rules}, "rules may change, not come and go"
+        rules = tuple(
+            replace(rule, version=before[rule.key].version + (rule.content != before[rule.key].content))
+            for rule in program.rules
+        )
+        programs[key] = replace(program, rules=rules)
+    return replace(new, programs=programs)
 
 
 def is_id(reference: str, object_id: uuid.UUID) -> bool:
@@ -289,6 +307,7 @@ def _read_rule(
         active_to=parse_time(active_to) if active_to else None,
         actions=tuple(_read_action(index, action) for index, action in enumerate(document["actions"])),
         budgets={budget.asset: budget for budget in budgets},
+        content=plain_json(document),
     )
 
 

@@ -46,7 +46,7 @@ def post(
         cause=cause.kind,
         cause_number=cause.number or 0,
         rule=cause.rule,
-        rule_version=None if cause.rule is None else 1,
+        rule_version=cause.rule_version,
         action_index=cause.action_index,
         reference_id=cause.reference,
         description=cause.description,

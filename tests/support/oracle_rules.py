@@ -138,7 +138,7 @@ def _row(
         log_seq=turn.log_seq,
         attempt=turn.attempt,
         rule=rule.key,
-        rule_version=1,
+        rule_version=rule.version,
         rule_order=rule.order,
         status=status,
         reason=reason,

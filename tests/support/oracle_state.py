@@ -33,6 +33,7 @@ class Cause:
     program: str
     processed_at: int
     rule: str | None = None
+    rule_version: int | None = None
     action_index: int | None = None
     reference: str | None = None
     description: str | None = None

@@ -47,6 +47,7 @@ class Turn:
             program=self.program.key,
             processed_at=self.processed_at,
             rule=None if rule is None else rule.key,
+            rule_version=None if rule is None else rule.version,
             action_index=None if action is None else action.index,
         )
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from tests.support.logical import Run, Scenario
+from tests.support.logical import Scenario
 
 
 def shrink(scenario: Scenario, is_failing: Callable[[Scenario], bool]) -> Scenario:
@@ -43,8 +44,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
 
 def _with_lines(scenario: Scenario, number: int, lines: tuple[str, ...]) -> Scenario:
     runs = list(scenario.runs)
-    old = runs[number]
-    runs[number] = Run(lines=lines, clock=old.clock, order=old.order, advance_to=old.advance_to)
+    runs[number] = replace(runs[number], lines=lines)
     kept = tuple(run for run in runs if run.lines)
     return Scenario(definitions=scenario.definitions, runs=kept)
 

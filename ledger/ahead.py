@@ -29,6 +29,8 @@ from earnbook.ledger.layout import (
     COUNTER_SCALE,
     DUE,
     DUE_ITEM,
+    DUE_KEY,
+    DUE_RANK_SHIFT,
     ENROLLMENTS,
     HOLDER_NUMBERS,
     LOT_ASSET,
@@ -40,6 +42,7 @@ from earnbook.ledger.layout import (
     R_DUE,
     R_PROGRAMS,
     R_STRIDE,
+    RANK_EXPIRATION,
     REGISTERS,
     STATUS,
     TAGS,
@@ -130,6 +133,8 @@ def ask_due(handles: Int64s) -> None:
     count = min(registers[R_DUE], _DUE_AHEAD)
     for place in range(count):
         lot = heap[place, DUE_ITEM]
+        if heap[place, DUE_KEY] >> DUE_RANK_SHIFT > RANK_EXPIRATION:
+            continue  # its item is no lot
         if place > 2:
             _ask(handles, LOTS, lot)
             _prefetch(handles[3 * LOTS] + lot * handles[3 * LOTS + 2] * 8 + _LINE)

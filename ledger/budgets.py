@@ -2,9 +2,10 @@
 
 `consumed` counts since the last reset. A reset of nothing writes no change and goes on to the next boundary after the
 book clock. Boundaries of an interval are arithmetic; those of a cron expression are known outside, so a reset waits
-(`needs_tick`) until the caller has written the tick that follows. The change of a reset says what had been consumed, the
-next reset, and (in the place of a window's length) the number of the last entry: what is consumed afterwards is the sum
-over later entries.
+(`needs_tick`) until the caller has written the tick that follows.
+
+The change of a reset says what had been consumed, the next reset, and (in the place of a window's length) the number of
+the last entry: what is consumed afterwards is the sum over later entries.
 """
 
 from __future__ import annotations
@@ -103,10 +104,10 @@ def reset_due(handles: Int64s, budget: int, at: int) -> None:
 
 @inlined
 def _after(handles: Int64s, budget: int, at: int) -> int:
-    """The next reset is the first boundary after this: after the due time, or after the clock if nothing was consumed."""
+    """The next reset is the first boundary after the due time, or after the clock where nothing was consumed."""
     if matrix(handles, BUDGETS)[budget, BUDGET_CONSUMED] != 0:
         return at
-    return max(at, vector(handles, REGISTERS)[R_CLOCK])
+    return max(at, vector(handles, REGISTERS)[R_CLOCK])  # type: ignore[no-any-return]
 
 
 @inlined
@@ -144,9 +145,9 @@ def schedule_reset(handles: Int64s, budget: int, next_at: int) -> None:
 
 @compiled
 def reset_by_operation(given: Int64s, budget: int, next_at: int) -> bool:
-    """`reset_budget` (§15.3): nothing consumed, `next_at` the next scheduled time after the clock (TIME_NONE: lifetime).
+    """`reset_budget` (§15.3): nothing consumed any more; returns whether anything changed.
 
-    Returns whether anything changed.
+    `next_at` is the next scheduled time after the clock, TIME_NONE for a lifetime budget.
     """
     handles = fixed_in(given)
     budgets = matrix(handles, BUDGETS)

@@ -80,8 +80,9 @@ def do_due(handles: Int64s, until: int) -> int:
     """Do everything due at or before `until`, in due order; each item moves the book clock.
 
     Returns:
-        DUE_DONE; DUE_TICK when a budget's reset waits for its next tick (R_TICK); DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into
-        its holder's balance, which no record can be blamed for, so that the run must stop. Items done stay done.
+        DUE_DONE; DUE_TICK when a budget's reset waits for its next tick (R_TICK); DUE_FULL when a table must grow first
+        (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into its holder's balance, which no record can be blamed
+        for, so that the run must stop. Items done stay done.
     """
     registers = vector(handles, REGISTERS)
     heap = matrix(handles, DUE)

@@ -19,6 +19,7 @@ from earnbook.ledger.layout import (
     ASSET_POLICY,
     ASSETS,
     CHANGES,
+    DUE_CHANGES,
     HOLDER_NUMBERS,
     LOT_MOVES,
     MOVEMENTS,
@@ -29,6 +30,8 @@ from earnbook.ledger.layout import (
     R_BATCH_ENTRY,
     R_CHANGE_SEQ,
     R_CHANGES,
+    R_CLOCK,
+    R_DUE_CHANGES,
     R_ENTRY_SEQ,
     R_LOG_SEQ,
     R_LOT_MOVES,
@@ -222,4 +225,24 @@ def write_change(
     changes[10, row] = 0
     changes[11, row] = np.iinfo(np.int64).min
     changes[12, row] = np.iinfo(np.int64).min
+    return row
+
+
+@compiled
+def write_due_change(
+    handles: Int64s, source: int, number: int, slot: int, state: int, key: int, operation: int, kind: int, value: int
+) -> int:
+    """Append a change made by due work at the book clock; like `write_change`.
+
+    `source` (DueSource) and `number` name the object that it follows from.
+    """
+    registers = vector(handles, REGISTERS)
+    row = write_change(handles, 0, slot, state, key, operation, kind, value)
+    matrix(handles, CHANGES)[1, row] = 0
+    due = claim_column(handles, DUE_CHANGES, R_DUE_CHANGES)
+    causes = matrix(handles, DUE_CHANGES)
+    causes[0, due] = registers[R_CHANGE_SEQ]
+    causes[1, due] = registers[R_CLOCK]
+    causes[2, due] = source
+    causes[3, due] = number
     return row

@@ -236,8 +236,8 @@ def _start(handles: Int64s, record: int, program: int, now: int) -> int:
     """Due work, the record's number and clock, then an operation whole or an event's holders.
 
     Returns:
-        FULL, DUE_OVERFLOW, TICK; the outcome of an operation or of an event that was refused; BAIL for an event that now
-        needs its effects.
+        FULL, DUE_OVERFLOW, TICK; the outcome of an operation or of an event that was refused; BAIL for an event that
+        now needs its effects.
     """
     registers, work, outcomes = vector(handles, REGISTERS), matrix(handles, WORK), matrix(handles, OUTCOMES)
     at = max(work[WORK_BASE, record], registers[R_CLOCK])

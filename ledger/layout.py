@@ -66,6 +66,7 @@ CRITERIA = 41  # [criterion, CRITERION_COLUMNS]
 SCHEDULE = 42  # [item, SCHEDULE_COLUMNS] events that will be generated
 GENERATED = 43  # [GENERATED_COLUMNS, row] events that the batch generated, column by column
 ATTEMPTS = 44  # [ATTEMPT_COLUMNS, row] further attempts at events, column by column
+DUE_CHANGES = 45  # [DUE_CHANGE_COLUMNS, row] changes made by due work, column by column
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
 ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
@@ -105,6 +106,7 @@ R_RESULTS = 21
 R_SCHEDULE = 22
 R_GENERATED = 23
 R_ATTEMPTS = 24
+R_DUE_CHANGES = 25
 REGISTERS_SAVED = 32
 R_UNDO = 32  # entries in use
 R_MARK = 33  # entries when the holders of the record were made
@@ -192,6 +194,7 @@ DUE_ENTRY_COLUMNS = 4
 NEW_LOT_COLUMNS = 12
 LOT_MOVE_COLUMNS = 9
 CHANGE_COLUMNS = 13
+DUE_CHANGE_COLUMNS = 4
 NEW_HOLDER_COLUMNS = 3
 RESULT_COLUMNS = 10
 

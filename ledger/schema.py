@@ -150,6 +150,14 @@ class Cause(IntEnum):
     LOAD = 4
 
 
+class DueSource(IntEnum):
+    """What a change made by due work follows from (§18.5): the book's kind of object, `due_changes.kind`."""
+
+    RULE = 4
+    TIER = 5
+    AUTOMATION = 7
+
+
 class LotStatus(IntEnum):
     """The status of a lot (§9.5, A.2)."""
 

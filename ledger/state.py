@@ -60,6 +60,7 @@ _BY_COLUMN = {
     at.NEW_LOTS: at.NEW_LOT_COLUMNS,
     at.LOT_MOVES: at.LOT_MOVE_COLUMNS,
     at.CHANGES: at.CHANGE_COLUMNS,
+    at.DUE_CHANGES: at.DUE_CHANGE_COLUMNS,
     at.NEW_HOLDERS: at.NEW_HOLDER_COLUMNS,
     at.TOUCHED: 1,
     at.RESULTS: at.RESULT_COLUMNS,
@@ -71,7 +72,7 @@ _BY_ROW = {
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
 }
-_PER_ROW = {at.CHANGES: 2, at.RESULTS: 0}
+_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0, at.RESULTS: 0}
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -215,6 +216,7 @@ class State:
         registers = self.table(at.REGISTERS)[0]
         registers[at.R_MOVEMENTS : at.R_TOUCHED + 1] = 0
         registers[at.R_RESULTS] = 0
+        registers[at.R_DUE_CHANGES] = 0
         registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
         registers[at.R_ATTEMPT] = 1
         registers[at.R_GIVEN_RECORD] = -1

@@ -18,7 +18,7 @@ from earnbook.rules.times import TIMESTAMP_MAX, format_duration, next_cron_tick,
 
 CRON, INTERVAL = "CRON", "INTERVAL"
 ENDED = "-"
-"""The schedule of a beginning that is the end of the budget before it: the rule has no budget for the asset any more."""
+"""The schedule of a beginning that only ends the budget before it: the rule caps the asset no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

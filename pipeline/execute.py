@@ -212,7 +212,7 @@ class Engine:
         return bool(((table[:, at.BUDGET_CONSUMED] != 0) & (next_at != TIME_NONE) & (next_at <= until)).any())
 
     def begin_budgets(self, registry: Registry, at_us: int) -> None:
-        """Budgets that the load of this batch brings begin, those it takes away end, at P of its first record (§6.3)."""
+        """The budgets that a load brings begin, those it takes away end; `at_us` is P of its first record."""
         entry = self.state.registers.entry_seq
         for place, plan in enumerate(self.run.budgets):
             if plan.number == 0:
@@ -322,7 +322,7 @@ class Engine:
         found["pattern"] = self._patterns.numbers(state)[found["pattern"] + 1]
         snapshots = touched_balances(state)
         systems = system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))
-        tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries")}
+        tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries", "due_changes")}
         tables |= {
             **lot_rows(decided["lots"], self.pool),
             "lot_moves": table_of("lot_moves", {**decided["lot_moves"], "hold_reference": None}),

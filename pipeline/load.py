@@ -139,7 +139,7 @@ def load_patterns(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 
 
 def load_budget_terms(connection: duckdb.DuckDBPyConnection) -> dict[int, tuple[int, int]]:
-    """Limit (minor units) and next reset (microseconds; TIME_NONE: never) of every budget as last written, by number."""
+    """Limit (minor units) and next reset (microseconds; TIME_NONE: never) of each budget as last written, by number."""
     rows = connection.execute(
         """SELECT budget, arg_max(struct_pack(limit_minor, next_reset_at), batch) FROM store.budget_terms
         GROUP BY budget ORDER BY budget"""

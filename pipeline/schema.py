@@ -105,7 +105,7 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     ),
     "changes": _schema(
         change_seq=_I64,
-        log_seq=_I64,
+        log_seq=_I64,  # the record that caused it; 0: due work (see due_changes)
         action=_I32,
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
@@ -139,6 +139,13 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     ),
     # The limit and the next reset of each budget in force, written by the batches that changed either.
     "budget_terms": _schema(batch=_I64, budget=_I32, limit_minor=_I64, next_reset_at=(_I64,)),
+    # When and why changes with log_seq 0 happened, one row each: due work, as `due_entries` for entries.
+    "due_changes": _schema(
+        change_seq=_I64,
+        changed_at=_I64,
+        kind=_I8,  # DueSource (an ObjectKind): a rule, tier type or automation brought it about
+        object=_I32,  # its number
+    ),
     "holders": _schema(
         number=_I64,
         kind=_I8,  # EntityType PARTICIPANT or GROUP

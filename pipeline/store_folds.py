@@ -148,7 +148,8 @@ def _budgets(from_checkpoint: bool) -> str:
     join = "LEFT JOIN store.budgets AS kept ON kept.budget = b.number" if from_checkpoint else ""
     issued = f"{EntryType.CREDIT}, {EntryType.SETTLE}"
     return f"""WITH resets AS (SELECT key AS budget, arg_max(reset_after, change_seq) AS entry_seq
-            FROM {_rows("full_changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.BUDGET} GROUP BY key),
+            FROM {_rows("full_changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.BUDGET}
+            GROUP BY key),
         lives AS (SELECT *, lead(started_entry) OVER (PARTITION BY rule, asset ORDER BY number) AS ended_entry
             FROM store.budget_starts),
         spans AS (SELECT b.number AS budget, b.rule, b.asset, b.ended_entry,

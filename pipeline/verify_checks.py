@@ -336,7 +336,10 @@ _LOG = (
                 UNION ALL SELECT lot_seq FROM store.lot_details GROUP BY lot_seq HAVING count(*) > 1)
             UNION ALL SELECT {_CHANGE_BATCH}, 'change ' || change_seq FROM (SELECT change_seq FROM store.change_details
                 WHERE change_seq NOT IN (SELECT change_seq FROM store.changes)
-                UNION ALL SELECT change_seq FROM store.change_details GROUP BY change_seq HAVING count(*) > 1)""",
+                UNION ALL SELECT change_seq FROM store.change_details GROUP BY change_seq HAVING count(*) > 1
+                UNION ALL SELECT change_seq FROM store.due_changes
+                WHERE change_seq NOT IN (SELECT change_seq FROM store.changes)
+                UNION ALL SELECT change_seq FROM store.due_changes GROUP BY change_seq HAVING count(*) > 1)""",
     ),
     Check(
         name="lot_ids_are_unique",
@@ -381,11 +384,16 @@ _LOG = (
         property="I10",
         table="changes",
         message="a change has no cause, or is of a failed record and not of creation or enrollment",
-        query=f"""SELECT {_CHANGE_BATCH}, 'change ' || c.change_seq || ', log_seq ' || c.log_seq
+        query=f"""SELECT {_batch_of("last_change_seq", "c.change_seq")},
+                'change ' || c.change_seq || ', log_seq ' || c.log_seq
             FROM store.changes AS c LEFT JOIN {_RECORDS} AS r USING (log_seq)
-            WHERE r.log_seq IS NULL
+            LEFT JOIN store.due_changes AS d ON d.change_seq = c.change_seq
+            WHERE CASE WHEN c.log_seq = 0 THEN d.change_seq IS NULL OR c.action <> 0
+                    ELSE r.log_seq IS NULL OR d.change_seq IS NOT NULL END
                 OR r.failed AND c.state_type NOT IN ({StateType.PARTICIPANT}, {StateType.ENROLLMENT})
-                OR c.operation NOT BETWEEN {ChangeOperation.SET} AND {ChangeOperation.AUTO_RESET}""",
+                OR c.operation NOT BETWEEN {ChangeOperation.SET} AND {ChangeOperation.AUTO_RESET}
+            UNION ALL SELECT {_CHANGE_BATCH}, 'change ' || change_seq || ' of due work names no object'
+            FROM store.due_changes WHERE (kind, object) NOT IN (SELECT (kind, number) FROM store.objects)""",
     ),
     Check(
         name="holders_have_causes",

@@ -410,7 +410,7 @@ SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST
         LEFT JOIN store.entity_list AS n
             ON n.entity = coalesce(store.account_entity(m.account), c.entity, nullif(s.entity, 0))
         LEFT JOIN store.asset_list AS y ON y.number = a.asset
-        WHERE a.rule = t.rule AND a.rule_version = t.rule_version AND t.status <= 2
+        WHERE a.rule = t.rule AND a.rule_version = t.rule_version AND (t.status <= 2 OR t.reason = 2)
             AND (e.outcome = 0 OR s.log_seq IS NOT NULL)) AS actions
 FROM store.events AS e
 JOIN store.program_list AS p ON p.number = e.program
@@ -442,13 +442,16 @@ SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
         AS old_value,
     store.change_json(c.operation, c.state_type, c.value_kind, c.value, store.high_word(d.value_high, c.value),
         c.value_scale, d.reset_at, d.reset_after, d.text) AS new_value,
-    CASE r.kind WHEN 1 THEN 'EVENT' ELSE 'OPERATION' END AS cause, store.uuid5(r.namespace, r.name) AS cause_id,
-    c.log_seq, CASE r.kind WHEN 1 THEN store.uuid5(r.namespace, r.name) END AS event_id, a.rule_id,
-    a.rule_key AS rule, a.action_index, store.instant(r.processed_at) AS changed_at
+    CASE r.kind WHEN 1 THEN 'EVENT' WHEN 2 THEN 'OPERATION' ELSE 'DUE' END AS cause,
+    coalesce(store.uuid5(r.namespace, r.name), CAST(u.id AS UUID)) AS cause_id, nullif(c.log_seq, 0) AS log_seq,
+    CASE r.kind WHEN 1 THEN store.uuid5(r.namespace, r.name) END AS event_id, a.rule_id,
+    a.rule_key AS rule, a.action_index, store.instant(coalesce(r.processed_at, t.changed_at)) AS changed_at
 FROM store.change_steps AS c
 LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq
 LEFT JOIN store.change_details AS o ON o.change_seq = c.seq_before
-JOIN store.record_list AS r ON r.log_seq = c.log_seq
+LEFT JOIN store.record_list AS r ON r.log_seq = c.log_seq
+LEFT JOIN store.due_changes AS t ON t.change_seq = c.change_seq
+LEFT JOIN store.objects AS u ON u.kind = t.kind AND u.number = t.object
 LEFT JOIN store.entity_list AS n ON n.entity = c.entity
 LEFT JOIN store.program_list AS p ON p.number = c.key AND c.state_type = 6
 LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)

@@ -57,7 +57,7 @@ def test_registers_after_a_batch_are_its_last_numbers(tmp_path: Path) -> None:
         log_seq=7,
         entry_seq=9,
         lot_seq=4,
-        change_seq=9,
+        change_seq=10,
         holder=2,
         pattern=1,
         book_clock=T0 + 240 * HOUR,
@@ -85,7 +85,7 @@ def test_a_failure_at_any_step_leaves_the_book_before_or_after(tmp_path: Path, s
     path = tmp_path / "shop.duckdb"
     make_small_book(path)
     before = row_counts(path)
-    maker = BookMaker(path, batch=4, log_seq=7, entry_seq=9, change_seq=9, clock=T0 + 240 * HOUR)
+    maker = BookMaker(path, batch=4, log_seq=7, entry_seq=9, change_seq=10, clock=T0 + 250 * HOUR)
     maker.event("e-7", "carol", T0 + 300 * HOUR)
     maker.rows["holders"][0]["number"] = 3
 

@@ -183,6 +183,16 @@ def test_changes_show_the_value_before_and_after(book: duckdb.DuckDBPyConnection
         (7, "bob", "attribute", "city", "set", None, '"Köln"', "base", 4),
         (8, "alice", "tag", "vip", "remove", None, None, "base", 3),
         (9, "alice", "counter", "visits", "set", "1.5", WINDOWED, "base", 2),
+        (10, "alice", "attribute", "city", "set", None, '"Bonn"', None, None),
+    ]
+
+
+def test_a_change_of_due_work_names_its_object_and_time(book: duckdb.DuckDBPyConnection) -> None:
+    found = rows(book, "SELECT cause, cause_id, log_seq, event_id, changed_at, batch FROM changes WHERE change_seq > 8")
+    event = uuid.uuid5(LOYALTY, "e-6")
+    assert sorted(found) == [
+        ("DUE", BASE, None, None, START + timedelta(hours=250), 3),
+        ("EVENT", event, 7, event, START + timedelta(hours=100), 3),
     ]
 
 
@@ -202,7 +212,10 @@ def test_state_views_are_current(book: duckdb.DuckDBPyConnection) -> None:
     assert rows(book, "SELECT entity, key, value, last_reset_at, reset_after FROM counters") == [
         ("alice", "visits", "2.5", START + timedelta(hours=100), timedelta(hours=720))
     ]
-    assert rows(book, "SELECT entity, key, value FROM attributes") == [("bob", "city", "Köln")]
+    assert rows(book, "SELECT entity, key, value FROM attributes ORDER BY 1") == [
+        ("alice", "city", "Bonn"),
+        ("bob", "city", "Köln"),
+    ]
     assert rows(book, "SELECT * FROM tags") == []
     assert rows(book, "SELECT external_id, program, status FROM enrollments ORDER BY 1") == [
         ("alice", "loyalty", "ACTIVE"),

@@ -204,6 +204,13 @@ class BookMaker:
         elif name is not None:
             self.cells[name][entity, key] = cell
 
+    def due_change(self, who: str, at: int, state_type: int, key: int, operation: int, **cell: Any) -> None:
+        """A change of a holder made by due work of rule 1."""
+        self.clock = max(self.clock, at)
+        self.change(who, state_type, key, operation, log_seq=0, **cell)
+        row = {"change_seq": self.change_seq, "changed_at": self.clock, "kind": 4, "object": 1}
+        self.rows["due_changes"].append(row)
+
     def reject(self, row: int, reason: int, raw: str) -> None:
         """A row of source 1 that became no record."""
         self.counts["rejected"] += 1
@@ -397,5 +404,6 @@ def make_small_book(path: Path, *, checkpoint: bool = True) -> BookMaker:
     window = {"reset_at": T0 + 100 * HOUR, "reset_after": 720 * HOUR}
     maker.change("alice", 2, 1, 1, action=3, value_kind=3, value=250, value_scale=2, **window)
     maker.expire(1, T0 + 240 * HOUR)
+    maker.due_change("alice", T0 + 250 * HOUR, 3, 3, 1, value_kind=4, text="Bonn")
     maker.commit(checkpoint=checkpoint)
     return maker

@@ -19,6 +19,7 @@ from earnbook.ledger.layout import (
     PROGRAM_NUMBER,
     PROGRAM_STATUS,
     PROGRAMS,
+    R_GROUP,
     R_HOLDER,
     R_LOG_SEQ,
     R_NEW_HOLDERS,
@@ -29,6 +30,7 @@ from earnbook.ledger.layout import (
     REGISTERS,
     STATUS,
     WORK,
+    WORK_GROUP,
     WORK_PERSON,
     WORK_RECIPIENT,
     byte_vector,
@@ -67,6 +69,8 @@ def program_code(handles: Int64s, program: int) -> int:
 def admit(handles: Int64s, record: int, program: int) -> int:
     """Find, create and enroll the holders of an event; R_SLOT and R_RECIPIENT name them, the outcome their numbers.
 
+    R_GROUP names the group of the event, which must exist to be found (§11.1).
+
     Both are found before either is created, so a refused event creates and enrolls nobody.
     """
     registers = vector(handles, REGISTERS)
@@ -75,30 +79,32 @@ def admit(handles: Int64s, record: int, program: int) -> int:
     outcomes[OUTCOME_RECIPIENT, record] = 0
     registers[R_SLOT] = -1
     registers[R_RECIPIENT] = -1
+    group = work[WORK_GROUP, record]
+    registers[R_GROUP] = slot_of(handles, group) if group >= 0 else -1
     code = program_code(handles, program)
     if code != 0:
         return code
     person, other = work[WORK_PERSON, record], work[WORK_RECIPIENT, record]
     outcomes[OUTCOME_HOLDER, record] = _number_of(handles, person)
     outcomes[OUTCOME_RECIPIENT, record] = _number_of(handles, other)
-    if person >= 0 and not _is_admissible(handles, person, program):
+    if person >= 0 and not is_admissible(handles, person, program):
         return _PARTICIPANT_NOT_FOUND
-    if other >= 0 and not _is_admissible(handles, other, program):
+    if other >= 0 and not is_admissible(handles, other, program):
         return _RECIPIENT_NOT_FOUND
     numbers = vector(handles, HOLDER_NUMBERS)
     if person >= 0:
-        slot = _enter(handles, person, program)
+        slot = enter(handles, person, program)
         registers[R_SLOT] = slot
         outcomes[OUTCOME_HOLDER, record] = numbers[slot]
     if other >= 0:
-        slot = _enter(handles, other, program)
+        slot = enter(handles, other, program)
         registers[R_RECIPIENT] = slot
         outcomes[OUTCOME_RECIPIENT, record] = numbers[slot]
     return 0
 
 
 @inlined
-def _slot_of(handles: Int64s, person: int) -> int:
+def slot_of(handles: Int64s, person: int) -> int:
     """The slot of a person, or -1; an id that was no holder's may by now be one that was created by external id."""
     slots = vector(handles, PERSON_SLOTS)
     slot = slots[person]
@@ -113,21 +119,23 @@ def _slot_of(handles: Int64s, person: int) -> int:
 def _number_of(handles: Int64s, person: int) -> int:
     if person < 0:
         return 0
-    slot = _slot_of(handles, person)
+    slot = slot_of(handles, person)
     return vector(handles, HOLDER_NUMBERS)[slot] if slot >= 0 else 0
 
 
 @inlined
-def _is_admissible(handles: Int64s, person: int, program: int) -> bool:
-    if _slot_of(handles, person) >= 0:
+def is_admissible(handles: Int64s, person: int, program: int) -> bool:
+    """Whether a participant is a holder, or one that the program creates (§7.2)."""
+    if slot_of(handles, person) >= 0:
         return True
     creates = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_CREATES]
     return bool(creates != 0 and vector(handles, PERSON_ORIGINS)[person] < 0)
 
 
 @inlined
-def _enter(handles: Int64s, person: int, program: int) -> int:
-    slot = _slot_of(handles, person)
+def enter(handles: Int64s, person: int, program: int) -> int:
+    """The slot of an admissible participant, created and enrolled where needed (§7.2)."""
+    slot = slot_of(handles, person)
     if slot < 0:
         slot = _create(handles, person)
     enroll(handles, slot, program)

@@ -6,7 +6,6 @@ suspension of the kernel (< 0). A failing effect may have written something: its
 
 from __future__ import annotations
 
-from earnbook.ledger.admit import enroll
 from earnbook.ledger.apply_money import APPLY_FULL, APPLY_SUPPRESSED, apply_money
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.layout import (
@@ -14,6 +13,7 @@ from earnbook.ledger.layout import (
     ACTION_TYPE,
     ACTIONS,
     EFFECTS,
+    HOLDER_KINDS,
     PROGRAM_ACTION,
     PROGRAM_COLUMNS,
     PROGRAMS,
@@ -25,6 +25,7 @@ from earnbook.ledger.layout import (
     R_PENDING_DUE,
     R_PROGRAMS,
     R_SUPPRESSED,
+    R_TARGET,
     R_TEXT_EFFECT,
     REGISTERS,
     STATUS,
@@ -39,14 +40,17 @@ from earnbook.ledger.schema import (
     FX_RESULT_TARGET,
     FX_TARGET,
     FX_TARGET_CODE,
+    FX_TARGET_KIND,
     FX_VALUE_CODE,
     ActionResult,
     ActionType,
+    EntityType,
     Int64s,
     Outcome,
     Status,
 )
 from earnbook.ledger.tally import add_tag, add_to_counter, remove_tag, set_attribute
+from earnbook.ledger.targets import resolve_target
 
 APPLY_TEXT = -4
 """An attribute's old and new value are of different kinds: only their text forms tell whether it changes."""
@@ -64,6 +68,8 @@ _FAILED = int(ActionResult.FAILED)
 _ACTIVE = int(Status.ACTIVE)
 _TARGET_MISSING = int(Outcome.TARGET_MISSING)
 _INACTIVE = int(Outcome.PARTICIPANT_INACTIVE)
+_GROUP = int(EntityType.GROUP)
+_GROUP_ARCHIVED = int(Outcome.GROUP_ARCHIVED)
 
 
 @compiled
@@ -129,30 +135,31 @@ def _apply_effect(
     if effects[effect, FX_TARGET_CODE] != 0:
         return effects[effect, FX_TARGET_CODE]  # type: ignore[no-any-return]
     target = effects[effect, FX_TARGET]
-    is_holder = target < 0 or target >= vector(handles, REGISTERS)[R_PROGRAMS]
-    if target < 0:
+    if effects[effect, FX_TARGET_KIND] != 0:
+        code = resolve_target(handles, effect, program)
+        if code != 0:
+            return code
+        target = vector(handles, REGISTERS)[R_TARGET]
+    elif target < 0:
         target = recipient if kind == _CREDIT and recipient >= 0 else slot
         if target < 0:
             return _TARGET_MISSING
-    elif is_holder:
-        enroll(handles, target, program)
     effects[effect, FX_RESULT_TARGET] = target
     before = _written(handles)
-    code = _act(handles, effect, action, program, target, is_holder, at, now)
+    code = _act(handles, effect, action, program, target, at, now)
     if code == 0:
         _note_applied(handles, effect, before)
     return code
 
 
 @inlined
-def _act(
-    handles: Int64s, effect: int, action: int, program: int, target: int, is_holder: bool, at: int, now: int
-) -> int:
+def _act(handles: Int64s, effect: int, action: int, program: int, target: int, at: int, now: int) -> int:
     """Stage 2 of §12.3, then the effect by its type."""
     effects, kind = matrix(handles, EFFECTS), matrix(handles, ACTIONS)[action, ACTION_TYPE]
     is_gated = kind <= _MONEY_LAST or kind == _COUNTER
+    is_holder = target >= vector(handles, REGISTERS)[R_PROGRAMS]
     if is_gated and is_holder and byte_vector(handles, STATUS)[target] != _ACTIVE:
-        return _INACTIVE
+        return _GROUP_ARCHIVED if byte_vector(handles, HOLDER_KINDS)[target] == _GROUP else _INACTIVE
     if kind in (_CREDIT, _DEBIT):
         return apply_money(handles, effect, action, program, target, at)
     if effects[effect, FX_VALUE_CODE] != 0:

@@ -3,9 +3,11 @@
 `decide` runs until the batch is done or it needs something that only its caller has, says what, and goes on where it
 stopped when it is called again:
 
-- `BAIL`: the record at the cursor cannot be proposed in int64 (or its program has no kernel). Its holders exist
-  already. The caller evaluates it with the closures against the cells of `state.slot`, calls
-  `state.give(effects, words)` and calls `decide` again.
+- `BAIL`: the record at the cursor cannot be proposed in int64 (or its program has no kernel); `state.bail_reason`
+  says why. Its holders exist already. The caller evaluates it with the closures against the cells of `state.slot`,
+  calls `state.give(effects, words)` and calls `decide` again.
+- `MISS`: a target's text was not looked up (`state.missing_target`); the event is undone. The caller looks it up, calls
+  `state.name_targets` and calls `decide` again.
 - `TICK`: a budget's reset waits for the tick of its cron expression after R_TICK_AFTER. The caller calls
   `state.give_tick(tick)` and `decide` again.
 - `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
@@ -45,6 +47,7 @@ from earnbook.ledger.layout import (
     PROGRAM_LITERALS,
     PROGRAM_WORDS,
     PROGRAMS,
+    R_BAIL,
     R_CLOCK,
     R_CURSOR,
     R_FAILED_ACTION,
@@ -84,6 +87,7 @@ from earnbook.ledger.schema import (
     propose_signature,
 )
 from earnbook.ledger.state import State
+from earnbook.ledger.targets import TARGET_MISS
 from earnbook.ledger.texts import Texts
 from earnbook.ledger.undo import back_to_mark, back_to_start, begin, mark
 
@@ -91,6 +95,7 @@ DONE = 0
 FULL = -2
 DUE_OVERFLOW = -3
 TEXT_FORMS = -4
+MISS = -5
 TICK = -7
 
 _EVENT = int(RecordKind.EVENT)
@@ -130,7 +135,7 @@ def decide(
         pool: the run's texts, needed when an attribute changes between text and number.
 
     Returns:
-        DONE, BAIL, TICK or DUE_OVERFLOW.
+        DONE, BAIL, MISS, TICK or DUE_OVERFLOW.
     """
     while True:
         code = _run(
@@ -224,6 +229,7 @@ def _run(
             )
         if count < 0:
             registers[R_STEP] = 1
+            registers[R_BAIL] = count
             return BAIL
         code = _dispose(handles, record, program, now, count, words)
         if code != 0:
@@ -263,10 +269,10 @@ def _start(handles: Int64s, record: int, program: int, now: int) -> int:
 
 @compiled
 def _dispose(handles: Int64s, record: int, program: int, now: int, count: int, words: UInt64s) -> int:
-    """Apply the effects of the event at hand and write its outcome; 0, FULL or TEXT_FORMS (the event is undone)."""
+    """Apply the effects of the event at hand and write its outcome; else FULL, TEXT_FORMS or MISS: it is undone."""
     registers = vector(handles, REGISTERS)
     code = apply_effects(handles, count, program, registers[R_SLOT], registers[R_RECIPIENT], registers[R_CLOCK], now)
-    if code in (APPLY_FULL, APPLY_TEXT):
+    if code in (APPLY_FULL, APPLY_TEXT, TARGET_MISS):
         back_to_start(handles)
         if code == APPLY_TEXT:
             registers[R_GIVEN] = count

@@ -55,7 +55,7 @@ NEW_HOLDERS = 31
 TOUCHED = 32  # [1, row] index in ACCOUNTS of each balance that the batch changed
 EFFECTS = 33  # [effect, FX_COLUMNS]
 # --- tables of targets, budgets, tiers, generated events ------------------------------------------------------------
-TARGET_PERSONS = 34  # [text code, TargetKind - 1] person + 1, 0: not looked up yet
+TARGET_PERSONS = 34  # [text code, TargetKind - 1] person + 1, 0: not looked up yet, < 0: an Outcome, negated
 BUDGETS = 35  # [budget, BUDGET_COLUMNS]
 RESULTS = 36  # [RESULT_COLUMNS, row] actions that were suppressed or failed, column by column
 TIER_ACQUIRED = 37  # [slot, tier type]
@@ -130,6 +130,10 @@ R_SUPPRESSED = 50  # effects of the event at hand that a budget suppressed
 R_ATTEMPT = 51  # the attempt at the event at hand, from 1
 R_TICK = 52  # the budget whose next reset the caller must find, and the time after which it must be
 R_TICK_AFTER = 53
+R_BAIL = 54  # why the record at hand was left to the closures, a `schema.Bail`
+R_TARGET = 60  # slot of the target at hand
+R_MISS_KIND = 61  # TargetKind and text code that nobody has looked up (see kernel.MISS)
+R_MISS_TEXT = 62
 REGISTER_COUNT = 72
 
 SLACK = 64
@@ -183,7 +187,10 @@ BUDGET_KEY_SHIFT = 24  # BUDGET_KEY is rule number << 24 | asset number
 WORK_KIND, WORK_PROGRAM, WORK_PERSON, WORK_RECIPIENT, WORK_BASE, WORK_TYPE, WORK_ASSET, WORK_AMOUNT, WORK_CODE = range(
     9
 )
-WORK_COLUMNS = 9
+WORK_GROUP = 9  # person of the group that `group_field` names, -1: none
+WORK_COLUMNS = 10
+
+TARGET_COLUMNS = 3
 
 OUTCOME_LOG_SEQ, OUTCOME_PROCESSED, OUTCOME_CODE, OUTCOME_ACTION, OUTCOME_PATTERN = range(5)
 OUTCOME_HOLDER, OUTCOME_RECIPIENT, OUTCOME_LATE = range(5, 8)

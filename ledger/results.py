@@ -67,6 +67,7 @@ def work_of(
     asset: npt.ArrayLike = -1,
     amount: npt.ArrayLike = 0,
     code: npt.ArrayLike = 0,
+    group: npt.ArrayLike = -1,
 ) -> npt.NDArray[np.int64]:
     """The records of a batch, in log order, for `State.begin_batch`.
 
@@ -80,8 +81,9 @@ def work_of(
         asset: index of an operation's asset, -1: no such asset.
         amount: an operation's amount in minor units.
         code: the value code of an operation's amount (`amounts.classify_amount`).
+        group: index of the group that an event names among the run's persons, -1: none.
     """
-    columns = (kind, program, person, recipient, base, operation, asset, amount, code)
+    columns = (kind, program, person, recipient, base, operation, asset, amount, code, group)
     records = np.asarray(program).shape[0]
     return np.stack([np.broadcast_to(np.asarray(column, np.int64), (records,)) for column in columns])
 

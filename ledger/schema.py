@@ -385,8 +385,28 @@ FX_RESULT_TARGET = 13  # slot of the target, -1: not found
 FX_RESULT_AMOUNT = 14  # minor units, -1: not known
 FX_COLUMNS = 15  # width of an effect row
 
-BAIL = -1
-"""What `propose` returns when the row cannot be expressed in int64: the closures propose for this one event."""
+
+class Bail(IntEnum):
+    """Why the kernel leaves an event to the closures: what `propose` returns instead of a count, always negative."""
+
+    NO_KERNEL = -1
+    """The program has no kernel at all."""
+    NOT_IN_KERNEL = -2
+    """An expression or action that the kernel does not have was reached (`explain` names it)."""
+    WIDE_VALUE = -3
+    """A value of the event does not fit its column: beyond 64 bits, more than 6 decimals, or over a limit of CEL."""
+    NUMBER_RANGE = -4
+    """A result needs more than 64 bits or more than 18 decimals."""
+    TIME_RANGE = -5
+    """A result leaves the calendar."""
+    ODD_KIND = -6
+    """A value is of a kind (list, map, text, time) with which the kernel does not do what the rule asks."""
+    WIDE_COUNTER = -7
+    """A counter needs more than 64 bits."""
+
+
+BAIL = int(Bail.NO_KERNEL)
+"""What the loop returns to say that the closures propose for the event at hand; the reason stands in its registers."""
 
 # Words that `propose` fills, one bit per rule of the program in rule order, `word_count(rules)` words a section.
 # The last section is the books': a CREDIT of the rule was suppressed by a budget and none of its actions was APPLIED.
@@ -450,7 +470,7 @@ class Tables(NamedTuple):
 
 
 # `propose(record, slot, program_slot, group_slot, processed_at, columns, cells, literals, tables, effects, words)`
-#   -> count | BAIL
+#   -> count | Bail
 #   record: position in the batch's columns; slot, program_slot, group_slot: rows of `cells`; slot is -1 without
 #   participant, group_slot without group (§11.1);
 #   processed_at: P of §4.3, for rule windows; literals: the program's literals as integers (see rules.plan.Literal);

@@ -24,11 +24,13 @@ from earnbook.ledger.schema import (
     TIME_NONE,
     WORD_SECTIONS,
     ActionType,
+    Bail,
     Cells,
     EntityType,
     Int64s,
     Kind,
     Status,
+    TargetKind,
     UInt64s,
     word_count,
 )
@@ -177,9 +179,24 @@ class State:
         return self.register(at.R_CURSOR)
 
     @property
+    def bail_reason(self) -> Bail:
+        """Why the record at hand was left to the closures, after BAIL."""
+        return Bail(self.register(at.R_BAIL))
+
+    @property
     def slot(self) -> int:
         """The slot of the participant at hand, -1: none."""
         return self.register(at.R_SLOT)
+
+    @property
+    def group(self) -> int:
+        """The slot of the group that the event at hand names, -1: none."""
+        return self.register(at.R_GROUP)
+
+    @property
+    def missing_target(self) -> tuple[TargetKind, int]:
+        """How, and by which text code, the event at hand names somebody whom nobody looked up (after MISS)."""
+        return TargetKind(self.register(at.R_MISS_KIND)), self.register(at.R_MISS_TEXT)
 
     @property
     def effects(self) -> Int64s:
@@ -201,6 +218,8 @@ class State:
         wanted, known = np.asarray(numbers, np.int64), self.numbers
         if not len(known):
             return np.full(len(wanted), -1, np.int64)
+        if len(wanted) <= 1:
+            return np.array([next(iter(np.flatnonzero(known == number)), -1) for number in wanted], np.int64)
         order = np.argsort(known, kind="stable")
         found = order[np.minimum(np.searchsorted(known[order], wanted), len(order) - 1)]
         return np.where(known[found] == wanted, found, -1)
@@ -239,6 +258,25 @@ class State:
         row = self.table(at.BUDGETS)[self.register(at.R_TICK)]
         row[at.BUDGET_TICK_AFTER] = self.register(at.R_TICK_AFTER)
         row[at.BUDGET_TICK] = int(TIME_NONE) if tick is None else tick
+
+    def name_targets(self, kind: TargetKind, codes: Int64s, meanings: Int64s) -> None:
+        """Say what texts mean as targets of a kind: a person's index + 1, or an Outcome, negated."""
+        needed = int(codes.max(initial=-1)) + 1
+        if at.TARGET_PERSONS not in self._tables:
+            self._allocate(at.TARGET_PERSONS, 0, at.TARGET_COLUMNS)
+        if needed > len(self._tables[at.TARGET_PERSONS]):
+            self._resize(at.TARGET_PERSONS, max(_ROWS_MIN, 2 * needed), at.TARGET_COLUMNS)
+            self._renew_handles()
+        self.table(at.TARGET_PERSONS)[codes, int(kind) - 1] = meanings
+
+    def target_meanings(self, kind: TargetKind, codes: Int64s) -> Int64s:
+        """What texts mean as targets of a kind; 0 for those that nobody looked up."""
+        meanings = np.zeros(len(codes), np.int64)
+        if at.TARGET_PERSONS in self._tables:
+            table = self.table(at.TARGET_PERSONS)
+            known = codes < len(table)
+            meanings[known] = table[codes[known], int(kind) - 1]
+        return meanings
 
     def settle_text_forms(self, pool: Texts) -> None:
         """Turn the attribute that changes its kind, and what the event sets, into text, so that they compare."""

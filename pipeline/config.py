@@ -177,8 +177,8 @@ class RunReport:
     balances: tuple[BalanceTotal, ...]
     lots_created: int
     changes: int
-    bailed: int
-    """Events for which the closures proposed because a row did not fit the kernel."""
+    bailed: dict[str, int]
+    """Events for which the closures proposed, by the reason why the kernel did not (`ledger.schema.Bail`)."""
     ruleset_version: int | None
     ruleset_changed: bool
     clock: str

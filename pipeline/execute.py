@@ -7,7 +7,8 @@ the closures what the kernel leaves out, and returns the rows of `pipeline.schem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
@@ -16,13 +17,14 @@ import pyarrow as pa
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import join_words
-from earnbook.ledger.kernel import DONE, TICK, Rules, decide, propose_list
+from earnbook.ledger.kernel import DONE, MISS, TICK, Rules, decide, propose_list
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
 from earnbook.ledger.schema import (
     BAIL,
     FX_COLUMNS,
     TIME_NONE,
+    Bail,
     Columns,
     Int64s,
     Kind,
@@ -53,6 +55,7 @@ from earnbook.pipeline.rows import (
     window_rows,
 )
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
+from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
 from earnbook.rules.definitions_ids import object_id
@@ -75,7 +78,8 @@ class Decided:
     failed: Mapping[int, int]
     """Failed records by outcome code."""
     late: int
-    bailed: int
+    bailed: Mapping[Bail, int]
+    """Events that the closures proposed for, by reason."""
     book_clock: int
 
 
@@ -106,8 +110,12 @@ class Engine:
         pool: StringPool,
         records: int,
         total: int = 0,
+        load_persons: Callable[[Engine], None] = lambda _: None,
     ) -> None:
-        """Empty books that continue at `registers`; `records` is how many a batch has at most, `total` the run."""
+        """Empty books that continue at `registers`; `records` is how many a batch has at most, `total` the run.
+
+        `load_persons` brings the holders among the persons that were named since the last time from the book.
+        """
         self.organization_id = organization_id
         self.run = run
         self.pool = pool
@@ -127,6 +135,15 @@ class Engine:
         """What budgets that are not in force had consumed, by number."""
         self.budget_terms: dict[int, tuple[int, int]] = {}
         """Limit and next reset (TIME_NONE: never) of budgets as the book has them, by number."""
+        self._groups: Int64s | int = -1
+        self._targets = Targets(
+            run.programs,
+            ruleset,
+            state=self.state,
+            people=self.people,
+            pool=pool,
+            load=lambda: load_persons(self),
+        )
 
     def execute(
         self, records: pa.Table, named: Named, *, batch: int, base: Int64s, until: int, sources: Int64s
@@ -142,9 +159,11 @@ class Engine:
             sources: the book's number of each source of the run.
         """
         columns = batch_columns(records, self._ruleset, self.pool)
+        self._groups = self._targets.look_up_batch(columns, records.column("program").to_numpy())
         self.state.begin_batch(
             work_of(
                 program=np.maximum(records.column("program").to_numpy(), 0),
+                group=self._groups,
                 base=base,
                 person=named.participant,
                 recipient=named.recipient,
@@ -229,21 +248,25 @@ class Engine:
 
     # --- deciding ---------------------------------------------------------------------------------------------------
 
-    def _decide(self, records: pa.Table, columns: Columns, persons: Int64s, until: int) -> int:
-        """Runs the kernel to the end of the batch; returns how many events the closures had to propose."""
-        bailed = 0
+    def _decide(self, records: pa.Table, columns: Columns, persons: Int64s, until: int) -> Counter[Bail]:
+        """Runs the kernel to the end of the batch; returns for how many events the closures proposed, by reason."""
+        bailed: Counter[Bail] = Counter()
         rules = Rules(proposes=self._proposes, literals=self.run.literals, tables=self._tables.current())
         while (code := decide(self.state, columns, rules, until=until, pool=self.pool)) != DONE:
             if code == TICK:
                 self._give_tick()
+                continue
+            if code == MISS:
+                self._look_up_target()
+                rules = rules._replace(tables=self._tables.current())
                 continue
             if code != BAIL:
                 raise IntegrityError(
                     "a maturing lot does not fit into its holder's balance",
                     "The balance would exceed 2^63 minor units; take value out before the lot matures.",
                 )
+            bailed[self.state.bail_reason] += 1
             self._propose_row(records, columns, persons)
-            bailed += 1
             rules = rules._replace(tables=self._tables.current())
         return bailed
 
@@ -251,6 +274,11 @@ class Engine:
         """The next tick of the budget whose reset waits for it."""
         _, _, expression = self.run.budgets[self.state.register(at.R_TICK)].schedule.partition(" ")
         self.state.give_tick(next_cron_tick(expression, self.state.register(at.R_TICK_AFTER)))
+
+    def _look_up_target(self) -> None:
+        """Look up the target that the event at hand names and no column foretold."""
+        kind, code = self.state.missing_target
+        self._targets.look_up(kind, np.array([code]))
 
     def _propose_row(self, records: pa.Table, columns: Columns, persons: Int64s) -> None:
         """The closures propose for the record at the cursor."""
@@ -263,6 +291,7 @@ class Engine:
             self._program(slot, int(columns.now[row])),
             int(columns.now[row]),
             state.clock,
+            group=self._group(row, int(columns.now[row])),
         )
         effects = np.zeros((len(program.actions) + 1, FX_COLUMNS), np.int64)
         words = np.zeros(len(state.words), np.uint64)
@@ -287,6 +316,15 @@ class Engine:
         definition = self.run.definitions[slot]
         identity: dict[str, Value] = {"id": definition.id, "key": definition.key, "status": definition.status}
         return identity | self._state_of(slot, now)
+
+    def _group(self, row: int, now: int) -> dict[str, Value] | None:
+        """The variable `group` (§11.1), None where the event names no group that exists."""
+        slot = self.state.group
+        if slot < 0 or isinstance(self._groups, int):
+            return None
+        group_id, key = self.people.group_of(int(self._groups[row]))
+        identity: dict[str, Value] = {"id": group_id, "key": key}
+        return identity | {"status": Status(int(self.state.cells.status[slot])).name} | self._state_of(slot, now)
 
     def _state_of(self, slot: int, now: int) -> dict[str, Value]:
         """Tags, counters and attributes of an entity, as CEL sees them."""
@@ -315,7 +353,7 @@ class Engine:
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
-    def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: int) -> Decided:
+    def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: Mapping[Bail, int]) -> Decided:
         state = self.state
         decided, found = batch_tables(state), outcomes(state)
         is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)

@@ -34,7 +34,7 @@ from earnbook.pipeline.load import find_due_holders, load_patterns, load_registe
 from earnbook.pipeline.look_ahead import LookAhead
 from earnbook.pipeline.order import SeenKeys, drop_duplicates
 from earnbook.pipeline.originals import find_originals
-from earnbook.pipeline.prefetch import prefetch_due, prefetch_records, prefetch_start
+from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
 from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects
@@ -208,6 +208,7 @@ class Job:
             pool=self._pool,
             records=records,
             total=total,
+            load_persons=lambda engine: prefetch_persons(self._connection, engine, has_holders=start.holder > 0),
         )
         prefetch_start(self._connection, engine)
         return engine
@@ -457,7 +458,7 @@ class Job:
             balances=tally.balance_totals(self._registry, self._opening, closing),
             lots_created=counts["lots"],
             changes=counts["changes"],
-            bailed=counts["bailed"],
+            bailed=dict(tally.bailed.most_common()),
             ruleset_version=self._load.version if self._is_in_force() else self._start.ruleset_version,
             ruleset_changed=self._is_loaded and self._load.version != self._start.ruleset_version,
             clock=str(self._clock.mode)

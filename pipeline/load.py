@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from earnbook.ledger.schema import TIME_NONE, LotStatus
+from earnbook.ledger.schema import TIME_NONE, EntityType, LotStatus
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.schema import STATE_TABLES
@@ -152,25 +152,29 @@ def load_budget_terms(connection: duckdb.DuckDBPyConnection) -> dict[int, tuple[
 
 
 def find_holders(
-    connection: duckdb.DuckDBPyConnection, *, external_ids: pa.Array | None = None, ids: pa.Array | None = None
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    external_ids: pa.Array | None = None,
+    ids: pa.Array | None = None,
+    kind: EntityType = EntityType.PARTICIPANT,
 ) -> pa.Table:
-    """Which of the given texts are holders of the book.
+    """Which of the given texts are holders of the book, of one kind.
 
-    `external_ids` are external ids, `ids` UUIDs as lower-case text; both without repeats. Rows: `given` (the text),
-    `by_id` (bool), `number`, `kind` (EntityType), `external_id`; texts that nobody has give no row.
+    `external_ids` are external ids (of groups: keys), `ids` UUIDs as lower-case text; both without repeats. Rows:
+    `given` (the text), `by_id` (bool), `number`, `kind`, `external_id`; texts that nobody has give no row.
     """
     parts = []
     if external_ids is not None and len(external_ids):
         connection.register("wanted_texts", pa.table({"given": external_ids.cast(pa.string())}))
         parts.append(
-            """SELECT w.given, false AS by_id, h.number, h.kind, h.external_id
-            FROM store.holders AS h JOIN wanted_texts AS w ON h.external_id = w.given AND h.kind = 1"""
+            f"""SELECT w.given, false AS by_id, h.number, h.kind, h.external_id
+            FROM store.holders AS h JOIN wanted_texts AS w ON h.external_id = w.given AND h.kind = {int(kind)}"""
         )
     if ids is not None and len(ids):
         connection.register("wanted_ids", pa.table({"given": ids.cast(pa.string())}))
         parts.append(
-            """SELECT w.given, true AS by_id, h.number, h.kind, h.external_id
-            FROM store.holder_list AS h JOIN wanted_ids AS w ON h.id = CAST(w.given AS UUID)"""
+            f"""SELECT w.given, true AS by_id, h.number, h.kind, h.external_id
+            FROM store.holder_list AS h JOIN wanted_ids AS w ON h.id = CAST(w.given AS UUID) AND h.kind = {int(kind)}"""
         )
     if not parts:
         parts.append(

@@ -1,12 +1,14 @@
-"""Persons: the distinct participants that the records of a run name, as dense integers for the kernel.
+"""Persons: the distinct holders that the records and rules of a run name, as dense integers for the kernel.
 
-A person is an external id, or a participant id (UUID). The kernel maps persons to slots; an external id may become a
-new holder, a participant id only ever means the holder whose id it is. So each id points to the person of its external
-id where one is known (`origin`), also when that participant is created later in the same run.
+A person is an external id, a participant id (UUID), a group key or a group id (UUID); each kind is a namespace of its
+own. The kernel maps persons to slots; an external id may become a new holder, an id only ever means the holder whose id
+it is. So each id points to the person of its external id or key where one is known (`origin`), also when that holder is
+created later in the same run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,13 +20,15 @@ from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import Int64s
 from earnbook.pipeline.records import Given
 from earnbook.rules.definitions_ids import object_id
+from earnbook.rules.models_fields import is_uuid
 
 NOBODY = -1
-"""Origin of an external id: it is itself."""
+"""Origin of an external id or a group key: it is itself."""
 
-# The pool holds external ids as they are and participant ids behind a mark; an external id that begins with the mark
-# gets it doubled, so that the two can never be the same text.
+# The pool holds external ids as they are (the mark doubled where one begins with it), participant ids behind a mark,
+# group keys and ids behind the mark and a letter that no UUID begins with: no two can be the same text.
 _MARK = "\x00"
+_GROUP_MARK = "\x00g"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +46,11 @@ class People:
         self._organization_id = organization_id
         self._pool = StringPool()
         self._ids: dict[int, str] = {}
+        self._groups: dict[int, str] = {}
+        self._given_ids: dict[int, str] = {}
         self._origins: dict[int, int] = {}
         self._known_ids: dict[str, int] = {}
+        self._known_group_ids: dict[str, int] = {}
         self._identified = 0
 
     def __len__(self) -> int:
@@ -73,43 +80,111 @@ class People:
                     self._ids[int(person)] = self._pool.text(int(person))[1:]
         return persons
 
+    def name_external_ids(self, texts: pa.Array) -> Int64s:
+        """The persons of external ids."""
+        return self._number(texts, np.zeros(len(texts), np.int8), recipient=False)
+
+    def name_participant_ids(self, texts: pa.Array) -> Int64s:
+        """The persons of participant ids, texts of UUID form."""
+        return self._number(texts, np.full(len(texts), int(Given.PARTICIPANT_ID), np.int8), recipient=False)
+
+    def name_groups(self, texts: pa.Array) -> Int64s:
+        """The persons of groups by key or id; a text of UUID form is an id (§2.2)."""
+        before = len(self._pool)
+        plain = [str(UUID(text)) if is_uuid(text) else text for text in texts.to_pylist()]
+        persons = self._pool.intern(pa.array([_GROUP_MARK + text for text in plain], pa.string()))
+        for person, text in zip(persons.tolist(), plain, strict=True):
+            if person >= before:
+                self._groups[person] = text
+        return persons
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether any person is named by id, so that origins matter."""
+        return bool(self._ids) or any(is_uuid(text) for text in self._groups.values())
+
     def external_ids(self, first: int) -> tuple[Int64s, pa.Array]:
         """The persons from number `first` on that are external ids, and these."""
-        persons = np.array([p for p in range(first, len(self)) if p not in self._ids], np.int64) if self._ids else (
-            np.arange(first, len(self), dtype=np.int64)
-        )  # fmt: skip
+        is_external = np.ones(len(self) - first, bool)
+        others = [person - first for kind in (self._ids, self._groups) for person in kind if person >= first]
+        is_external[others] = False
+        persons = first + np.flatnonzero(is_external)
         return persons, _unmark(self._pool.texts(persons))
 
     def ids(self, first: int) -> tuple[Int64s, pa.Array]:
         """The persons from number `first` on that are participant ids, and these as lower-case text."""
-        persons = sorted(person for person in self._ids if person >= first)
-        return np.array(persons, np.int64), pa.array([self._ids[person] for person in persons], pa.string())
+        return _sorted_rows((person, text) for person, text in self._ids.items() if person >= first)
+
+    def group_keys(self, first: int) -> tuple[Int64s, pa.Array]:
+        """The persons from number `first` on that are group keys, and these."""
+        rows = self._groups.items()
+        return _sorted_rows((person, text) for person, text in rows if person >= first and not is_uuid(text))
+
+    def group_ids(self, first: int) -> tuple[Int64s, pa.Array]:
+        """The persons from number `first` on that are group ids, and these as lower-case text."""
+        rows = self._groups.items()
+        return _sorted_rows((person, text) for person, text in rows if person >= first and is_uuid(text))
 
     def texts(self, persons: Int64s) -> pa.Array:
-        """The external ids of persons."""
+        """The external ids, or group keys, of persons."""
         return _unmark(self._pool.texts(persons))
+
+    def is_group(self, persons: Int64s) -> np.ndarray:
+        """Whether each person is a group."""
+        return (
+            np.isin(persons, np.array(list(self._groups), np.int64)) if self._groups else np.zeros(len(persons), bool)
+        )
 
     def set_origin(self, person: int, external_id: str) -> None:
         """Say whose id a participant id is, as the book knows it; the external id becomes a person if it is not one."""
         self._origins[person] = int(self._pool.intern(_escape(pa.array([external_id], pa.string())))[0])
 
+    def set_group_origin(self, person: int, key: str) -> None:
+        """Say whose id a group id is, as the book knows it; the key becomes a person if it is not one."""
+        owner = int(self.name_groups(pa.array([key], pa.string()))[0])
+        self._origins[person] = owner
+        self._given_ids[owner] = self._groups[person]
+
+    def group_of(self, person: int) -> tuple[str, str]:
+        """Id and key of the group that a person of the book's groups is (§11.1)."""
+        key = self._groups[person]
+        if is_uuid(key):
+            owner = self._origins.get(person)
+            person = self._known_group_ids[key] if owner is None else owner
+            key = self._groups[person]
+        return self._given_ids.get(person) or object_id(self._organization_id, "group", key), key
+
     def origins(self) -> Int64s:
-        """For each person: NOBODY for an external id; for a participant id the person of its external id, or itself
-        while no participant has that id (then it can never be created)."""
+        """For each person: NOBODY for an external id or a group key; for an id the person of its external id or key, or
+        itself while nobody has that id (then it can never be created)."""
         origins = np.full(len(self), NOBODY, np.int64)
-        if self._ids:
+        if self.has_ids:
             self._identify()
         for person, text in self._ids.items():
             found = self._origins.get(person)
             origins[person] = found if found is not None else self._known_ids.get(text, person)
+        for person, text in self._groups.items():
+            if is_uuid(text):
+                found = self._origins.get(person)
+                origins[person] = found if found is not None else self._known_group_ids.get(text, person)
         return origins
 
     def _identify(self) -> None:
-        """The ids that external ids of this run have or would get (§2.3); only needed where ids are given."""
-        persons, texts = self.external_ids(self._identified)
-        for person, external_id in zip(persons.tolist(), texts.to_pylist(), strict=True):
-            self._known_ids[object_id(self._organization_id, "participant", external_id)] = person
+        """The ids that external ids and group keys of this run have or would get (§2.3); only needed where ids are
+        given."""
+        for kind, known, (persons, texts) in (
+            ("participant", self._known_ids, self.external_ids(self._identified)),
+            ("group", self._known_group_ids, self.group_keys(self._identified)),
+        ):
+            for person, text in zip(persons.tolist(), texts.to_pylist(), strict=True):
+                known[object_id(self._organization_id, kind, text)] = person
         self._identified = len(self)
+
+
+def _sorted_rows(rows: Iterable[tuple[int, str]]) -> tuple[Int64s, pa.Array]:
+    """Persons in ascending order and their texts."""
+    found = sorted(rows)
+    return np.array([person for person, _ in found], np.int64), pa.array([text for _, text in found], pa.string())
 
 
 def _mark(texts: pa.Array, marked: np.ndarray) -> pa.Array:
@@ -130,6 +205,12 @@ def _escape(texts: pa.Array) -> pa.Array:
 
 
 def _unmark(texts: pa.Array) -> pa.Array:
-    if not pc.any(pc.starts_with(texts, _MARK * 2)).as_py():
+    if not pc.any(pc.starts_with(texts, _MARK)).as_py():
         return texts
-    return pa.array([text[1:] if text.startswith(_MARK * 2) else text for text in texts.to_pylist()], pa.string())
+    return pa.array([_plain(text) for text in texts.to_pylist()], pa.string())
+
+
+def _plain(text: str) -> str:
+    if text.startswith(_MARK * 2):
+        return text[1:]
+    return text.removeprefix(_GROUP_MARK)

@@ -1,7 +1,8 @@
 """Prefetch: the state of everybody whom a batch can touch, read from the book before anything is decided.
 
-Who is needed follows from the records (participants and recipients) and from time (holders with a lot that falls due).
-What was read once in a run stays: from then on the engine's state is the truth.
+Who is needed follows from the records (participants and recipients), from what rules and operations name (targets and
+groups), and from time (holders with a lot that falls due). What was read once in a run stays: from then on the engine's
+state is the truth.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earnbook.ledger.schema import TIME_NONE, Int64s, Kind, StateType
+from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind, StateType
 from earnbook.ledger.state_load import (
     add_holders,
     add_persons,
@@ -59,16 +60,27 @@ def prefetch_records(
 
     `has_holders` says whether the book had holders when the run began: those of the run itself are in the engine.
     """
-    first = engine.state.persons
     named = engine.people.name(records)
+    prefetch_persons(connection, engine, has_holders=has_holders)
+    return named
+
+
+def prefetch_persons(connection: duckdb.DuckDBPyConnection, engine: Engine, *, has_holders: bool) -> None:
+    """Load those of the persons named since the last time who are holders of the book.
+
+    Whoever names persons calls this before the kernel meets them, and not while a record is half done.
+    """
+    first = engine.state.persons
+    if first == len(engine.people):
+        return
     slots = np.full(len(engine.people) - first, -1, np.int64)
     if has_holders:
         slots = _known_slots(connection, engine, first, slots)
-    # An id may have made its external id a person as well.
+    # An id may have made its external id, or key, a person as well.
     slots = np.concatenate([slots, np.full(len(engine.people) - first - len(slots), -1, np.int64)])
     add_persons(engine.state, slots)
-    set_origins(engine.state, engine.people.origins())
-    return named
+    if engine.people.has_ids:
+        set_origins(engine.state, engine.people.origins())
 
 
 def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> None:
@@ -79,23 +91,32 @@ def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: i
 
 def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: int, slots: Int64s) -> Int64s:
     """The slots of new persons that are holders of the book, which are loaded now."""
-    id_persons, ids = engine.people.ids(first)
-    if len(id_persons):
-        found = find_holders(connection, ids=ids)
-        owner = dict(zip(found.column("given").to_pylist(), found.column("external_id").to_pylist(), strict=True))
-        for person, text in zip(id_persons.tolist(), ids.to_pylist(), strict=True):
-            if text in owner:
-                engine.people.set_origin(person, owner[text])
-        slots = np.full(len(engine.people) - first, -1, np.int64)
-    persons, texts = engine.people.external_ids(first)
-    found = find_holders(connection, external_ids=texts)
-    numbers = np.zeros(len(texts), np.int64)
-    places = pc.index_in(found.column("given"), value_set=texts).to_numpy()
-    numbers[places] = found.column("number").to_numpy()
-    known = numbers > 0
-    wanted = numbers[known]
-    _load_holders(connection, engine, np.unique(wanted[engine.state.slots_of(wanted) < 0]))
-    slots[persons[known] - first] = engine.state.slots_of(wanted)
+    people = engine.people
+    for (persons, ids), kind, set_origin in (
+        (people.ids(first), EntityType.PARTICIPANT, people.set_origin),
+        (people.group_ids(first), EntityType.GROUP, people.set_group_origin),
+    ):
+        if len(persons):
+            found = find_holders(connection, ids=ids, kind=kind)
+            owner = dict(zip(found.column("given").to_pylist(), found.column("external_id").to_pylist(), strict=True))
+            for person, text in zip(persons.tolist(), ids.to_pylist(), strict=True):
+                if text in owner:
+                    set_origin(person, owner[text])
+    slots = np.full(len(people) - first, -1, np.int64)
+    for (persons, texts), kind in (
+        (people.external_ids(first), EntityType.PARTICIPANT),
+        (people.group_keys(first), EntityType.GROUP),
+    ):
+        if not len(persons):
+            continue
+        found = find_holders(connection, external_ids=texts, kind=kind)
+        numbers = np.zeros(len(texts), np.int64)
+        places = pc.index_in(found.column("given"), value_set=texts).to_numpy()
+        numbers[places] = found.column("number").to_numpy()
+        known = numbers > 0
+        wanted = numbers[known]
+        _load_holders(connection, engine, np.unique(wanted[engine.state.slots_of(wanted) < 0]))
+        slots[persons[known] - first] = engine.state.slots_of(wanted)
     return slots
 
 
@@ -103,7 +124,8 @@ def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     if not len(numbers):
         return
     state = load_state(connection, pa.array(numbers, pa.int64()))
-    add_holders(engine.state, numbers)
+    # Rows of `holders` are in the order of their numbers, as the numbers are.
+    add_holders(engine.state, numbers, kinds=state["holders"].column("kind").to_numpy())
     _load(engine, {name: _of_holders(name, table) for name, table in state.items()})
 
 

@@ -81,12 +81,13 @@ def result_rows(columns: Rows, pool: StringPool) -> pa.Table:
 
 
 def holder_rows(columns: Rows, people: People) -> pa.Table:
-    """New participants by number."""
+    """New participants and groups by number; the external id of a group is its key."""
+    is_group = people.is_group(columns["person"])
     return table_of(
         "holders",
         {
             "number": columns["number"],
-            "kind": int(EntityType.PARTICIPANT),
+            "kind": np.where(is_group, int(EntityType.GROUP), int(EntityType.PARTICIPANT)),
             "external_id": people.texts(columns["person"]),
             "given_id": None,
             "log_seq": columns["log_seq"],

@@ -183,8 +183,6 @@ def _unexecuted(definitions: Definitions, rule: Rule) -> Iterator[Issue]:
     for action in rule.actions:
         if action.type not in EXECUTED_ACTIONS:
             found.append(f"action {action.type}")
-        elif (target := getattr(action, "target", None)) is not None and target.type != "PROGRAM":
-            found.append(f"a {target.type} target of {action.type}")
         elif getattr(action, "bucket", "AVAILABLE") != "AVAILABLE":
             found.append(f"{action.type} with bucket {getattr(action, 'bucket', '')}")
     origin = definitions.origins.get(rule.id)

@@ -104,6 +104,7 @@ def _lines(report: RunReport) -> list[tuple[str, str]]:
             f"{_plural(report.participants_created, 'participant')} created",
         ),
         ("Rules", _ruleset(report)),
+        ("Closures", _bailed(report)),
         ("Clock", _clock(report)),
         ("Speed", _speed(report)),
         ("Time", _stages(report)),
@@ -123,8 +124,13 @@ def _plural(count: int, noun: str, nouns: str = "") -> str:
 def _ruleset(report: RunReport) -> str:
     if report.ruleset_version is None:
         return ""
-    bailed = f"; {_plural(report.bailed, 'event')} decided without the kernel" if report.bailed else ""
-    return f"ruleset {report.ruleset_version}{', new with this run' if report.ruleset_changed else ''}{bailed}"
+    return f"ruleset {report.ruleset_version}{', new with this run' if report.ruleset_changed else ''}"
+
+
+def _bailed(report: RunReport) -> str:
+    if not report.bailed:
+        return ""
+    return f"{_plural(sum(report.bailed.values()), 'event')} decided without the kernel: {_counts(report.bailed)}"
 
 
 def _clock(report: RunReport) -> str:

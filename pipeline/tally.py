@@ -30,6 +30,7 @@ class Tally:
         self.batches: list[int] = []
         self.counts: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.bailed: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.changes: Totals = {}
         self.movements: dict[tuple[int, int], tuple[int, int]] = {}
@@ -43,10 +44,12 @@ class Tally:
 
     def add(self, decided: Decided) -> None:
         """Count a decided batch."""
-        for name in ("events", "operations", "completed", "late", "bailed"):
+        for name in ("events", "operations", "completed", "late"):
             self.counts[name] += getattr(decided, name)
         for code, count in decided.failed.items():
             self.failed[Outcome(code).name] += count
+        for reason, count in decided.bailed.items():
+            self.bailed[reason.name] += count
         for name in ("lots", "changes", "holders"):
             self.counts[name] += decided.tables[name].num_rows
         self._add_movements(decided.tables["movements"])

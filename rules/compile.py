@@ -88,7 +88,7 @@ class CompiledProgram:
             "event": event,
             "participant": participant,
             "program": program,
-            "group": {"tags": [], "counters": {}, "attributes": {}} if group is None else group,
+            "group": {"tags": [], "counters": {}, "attributes": {}, "tiers": {}} if group is None else group,
             "now": Timestamp.from_microseconds(now),
         }
         return self.proposer.propose(scope, processed_at)

@@ -5,10 +5,11 @@ Pure text for people (`earnbook rules explain`); the facts all come from the com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from earnbook.ledger.schema import Bail
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset
-from earnbook.rules.kernel_expressions import Note
+from earnbook.rules.kernel_expressions import Note, bail_name
 from earnbook.rules.lower_closure import lower_closure
 from earnbook.rules.parse_portable import is_portable
 from earnbook.rules.plan import ActionPlan, RulePlan
@@ -16,6 +17,16 @@ from earnbook.rules.plan_columns import LookupTable, PrecomputedColumn
 from earnbook.rules.plan_reads import EventColumn, unparse
 from earnbook.rules.syntax import Expression
 from earnbook.rules.times import format_timestamp
+
+_BAILS: Mapping[Bail, str] = {
+    Bail.NOT_IN_KERNEL: "what is not accelerated was reached",
+    Bail.WIDE_VALUE: "a field or column beyond 64 bits, or with more than 6 decimals",
+    Bail.NUMBER_RANGE: "a result beyond 64 bits, or with more than 18 decimals",
+    Bail.TIME_RANGE: "a time outside the calendar",
+    Bail.ODD_KIND: "a list, map, text or time where the kernel takes numbers",
+    Bail.WIDE_COUNTER: "a counter beyond 64 bits",
+}
+"""When the kernel leaves an event to the closures, by the reasons that the summary of a run counts."""
 
 
 def explain_rule(compiled: CompiledRuleset, program: str, rule: str) -> str:
@@ -40,6 +51,7 @@ def _lines(compiled: CompiledRuleset, owner: CompiledProgram, rule: RulePlan) ->
     yield from _section("writes", rule.writes)
     yield from _section("inputs made once per batch", _inputs(compiled, owner.rule_sources[rule.position]))
     yield from _section("not accelerated", _not_accelerated(owner, owner.notes[rule.position]))
+    yield from _section("events left to the closures", _left(owner.rule_sources[rule.position]))
     yield from _section("participants together", _coupling(owner))
     yield from _section("other tools", _portability(rule))
     yield from _section("generated for the kernel", owner.rule_sources[rule.position].strip().splitlines())
@@ -105,7 +117,12 @@ def _not_accelerated(owner: CompiledProgram, notes: tuple[Note, ...]) -> Iterato
         yield f"{note.text}"
         yield f"  {note.instead}: {note.why}"
     if owner.refused is None and not notes:
-        yield "nothing: the kernel decides all of it (a row with numbers beyond 64 bits is left to the closures)"
+        yield "nothing: the kernel has all of it"
+
+
+def _left(source: str) -> Iterator[str]:
+    """For what reasons the rule's code leaves an event to the closures."""
+    yield from (f"{reason.name}: {text}" for reason, text in _BAILS.items() if f"return {bail_name(reason)}" in source)
 
 
 def _coupling(owner: CompiledProgram) -> Iterator[str]:

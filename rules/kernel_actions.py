@@ -19,13 +19,15 @@ from earnbook.ledger.schema import (
     FX_VALUE_CODE,
     FX_VALUE_SCALE,
     ActionType,
+    Bail,
     Kind,
     Outcome,
+    TargetKind,
 )
 from earnbook.rules.kernel_comparisons import as_text, error_of, look_up
 from earnbook.rules.kernel_expressions import KernelWriter
 from earnbook.rules.kernel_shapes import SCALE_MAX
-from earnbook.rules.kernel_values import Dyn, Lowered, Number, Text, Unsupported, any_of, is_any
+from earnbook.rules.kernel_values import Dyn, Lowered, Null, Number, StatusOf, Text, Unsupported, any_of, is_any
 from earnbook.rules.parse import parse_expression
 from earnbook.rules.plan import ActionPlan
 from earnbook.rules.syntax import Expression
@@ -49,6 +51,7 @@ _WRITTEN = (
 """The columns that `_write_effect` of the prelude takes, in its order; it fills the others."""
 
 _ERROR = int(Outcome.EXPRESSION_ERROR)
+_MISSING = int(Outcome.TARGET_MISSING)
 
 
 def write_action(writer: KernelWriter, action: ActionPlan) -> None:
@@ -67,10 +70,10 @@ def write_action(writer: KernelWriter, action: ActionPlan) -> None:
 
 def _effect(writer: KernelWriter, action: ActionPlan) -> dict[int, str]:
     """The columns of the row that are not 0."""
-    if action.target is not None:
-        raise Unsupported("the target is another participant or a group")
     target = "program_slot" if action.target_is_program else "-1"
     cells = {FX_ACTION: str(action.number), FX_TARGET: target, FX_REFERENCE: "-1"}
+    if action.target is not None:
+        cells |= _target(writer, action.target, action.target_kind)
     if action.value is not None:
         cells |= _amount(writer, action.value, action.type)
     if action.text is not None:
@@ -78,6 +81,33 @@ def _effect(writer: KernelWriter, action: ActionPlan) -> dict[int, str]:
     if action.reference is not None:
         cells |= _reference(writer, action.reference, cells.get(FX_VALUE_CODE, "0"))
     return cells
+
+
+def _target(writer: KernelWriter, target: Expression | str, kind: TargetKind) -> dict[int, str]:
+    """The text that names a target, or why there is none; what the text means is the books'."""
+    lowered = writer.constant(target) if isinstance(target, str) else writer.write(target)
+    code = writer.code
+    match lowered:
+        case Text(code=text, error=error):
+            is_text, is_null = f"not {error}" if error != "False" else "True", "False"
+        case Dyn(kind=found, value=text):
+            writer.bail_if_wide(found)
+            is_text, is_null = f"{found} == {int(Kind.TEXT)}", f"{found} == {int(Kind.NULL)}"
+        case StatusOf():
+            raise Unsupported("a status is only compared with constants")
+        case value:
+            return {FX_TARGET: "-1", FX_TARGET_CODE: str(_MISSING if isinstance(value, Null) else _ERROR)}
+    empty = writer.literals.name(code, "text", "")
+    outcome = code.assign("o", str(_ERROR))
+    with code.nested(f"if {is_null}:"):
+        code.emit(f"{outcome} = {_MISSING}")
+    with code.nested(f"if {is_text}:"):
+        code.emit(f"{outcome} = {_MISSING} if {text} == {empty} else 0")
+    return {
+        FX_TARGET: f"-1 if {outcome} else {text}",
+        FX_TARGET_KIND: f"0 if {outcome} else {int(kind)}",
+        FX_TARGET_CODE: outcome,
+    }
 
 
 def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> dict[int, str]:
@@ -88,7 +118,7 @@ def _amount(writer: KernelWriter, expression: Expression, kind: ActionType) -> d
         case Number() as number:
             code = f"{_ERROR} if {number.error} else 0"
         case Dyn() as value:
-            writer.bail_if(f"{value.kind} == {int(Kind.WIDE)}")
+            writer.bail_if_wide(value.kind)
             is_number = writer.code.assign("f", is_any(value.kind, Kind.NUMBER, Kind.INT))
             code = f"0 if {is_number} else ({_ERROR} if {error_of(value)} else {wrong})"
             mantissa = writer.code.assign("m", f"{value.value} if {is_number} else 0")
@@ -112,7 +142,7 @@ def _stored(writer: KernelWriter, number: Number) -> tuple[str, str]:
     mantissa, scale = writer.code.assign("m", number.mantissa), writer.code.assign("s", number.scale)
     with writer.code.nested(f"if {scale} > {SCALE_MAX}:"):
         writer.code.emit(f"{mantissa}, {scale} = _strip({mantissa}, {scale})")
-        writer.bail_if(f"{scale} > {SCALE_MAX}")
+        writer.bail_if(f"{scale} > {SCALE_MAX}", Bail.NUMBER_RANGE)
     return mantissa, scale
 
 
@@ -122,14 +152,14 @@ def _attribute(writer: KernelWriter, value: Expression | str) -> dict[int, str]:
     cell = writer.dynamic(lowered)
     code = writer.code
     kind = code.assign("k", cell.kind)
-    writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
+    writer.bail_if_wide(kind)
     outcome = code.assign("o", f"{_ERROR} if {is_any(kind, Kind.ABSENT, Kind.ERROR)} else 0")
     with code.nested(f"if {is_any(kind, Kind.NULL, Kind.LIST, Kind.MAP)}:"):
         code.emit(f"{outcome} = {int(Outcome.INVALID_VALUE)}")
     number, scale = code.assign("v", f"0 if {outcome} else {cell.value}"), code.assign("s", "0")
     with code.nested(f"if {is_any(kind, Kind.NUMBER, Kind.INT)}:"):
         code.emit(f"{number}, {scale} = _strip({number}, {cell.scale})")
-        writer.bail_if(f"{scale} > {SCALE_MAX}")
+        writer.bail_if(f"{scale} > {SCALE_MAX}", Bail.NUMBER_RANGE)
         code.emit(f"{kind} = {int(Kind.NUMBER)}")
     return {
         FX_VALUE_CODE: outcome,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from earnbook.ledger.schema import Kind, Status
-from earnbook.rules.kernel_expressions import KernelWriter
+from earnbook.ledger.schema import Bail, Kind, Status
+from earnbook.rules.kernel_expressions import ENTITIES, KernelWriter
 from earnbook.rules.kernel_values import (
     Bool,
     Dyn,
@@ -48,7 +48,7 @@ def as_number(writer: KernelWriter, value: Lowered) -> Number:
         case Number():
             return value
         case Dyn(kind=kind, value=mantissa, scale=scale, integer=integer):
-            writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
+            writer.bail_if_wide(kind)
             error = writer.code.assign("e", f"not {is_any(kind, *_number_kinds(integer))}")
             return Number(writer.code.assign("m", f"0 if {error} else {mantissa}"), scale, error, integer)
         case _:
@@ -66,7 +66,7 @@ def as_text(writer: KernelWriter, value: Lowered) -> Text:
         case Text():
             return value
         case Dyn(kind=kind, value=code):
-            writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
+            writer.bail_if_wide(kind)
             error = writer.code.assign("e", f"{kind} != {int(Kind.TEXT)}")
             return Text(writer.code.assign("t", f"0 if {error} else {code}"), error)
         case StatusOf():
@@ -81,7 +81,7 @@ def as_time(writer: KernelWriter, value: Lowered) -> Time:
         case Time():
             return value
         case Dyn(kind=kind, value=microseconds):
-            writer.bail_if(f"{kind} == {int(Kind.WIDE)}")
+            writer.bail_if_wide(kind)
             error = writer.code.assign("e", f"{kind} != {int(Kind.TIMESTAMP)}")
             return Time(writer.code.assign("m", f"0 if {error} else {microseconds}"), error)
         case _:
@@ -141,7 +141,9 @@ def _text_order(writer: KernelWriter, node: Call, value: Lowered, *, text_first:
 def bail_if_alike(writer: KernelWriter, left: Dyn, right: Dyn, kinds: tuple[Kind, ...]) -> None:
     """Two values of one of these kinds are left to the closures; so is what the kernel cannot hold."""
     both = f"{left.kind} == {right.kind} and {is_any(left.kind, *kinds)}"
-    writer.bail_if(f"({both}) or {left.kind} == {int(Kind.WIDE)} or {right.kind} == {int(Kind.WIDE)}")
+    writer.bail_if(both, Bail.ODD_KIND)
+    writer.bail_if_wide(left.kind)
+    writer.bail_if_wide(right.kind)
 
 
 def look_up(writer: KernelWriter, node: Node, text: Text) -> Bool:
@@ -228,7 +230,7 @@ def _equal_dynamic(writer: KernelWriter, left: Dyn, right: Dyn) -> Bool:
 def _equal_typed(writer: KernelWriter, dynamic: Dyn, value: Lowered) -> Bool:
     """A value of unknown type against one of known type."""
     # A number that does not fit equals no number that does, but WIDE also stands for what is no number at all.
-    writer.bail_if(f"{dynamic.kind} == {int(Kind.WIDE)}")
+    writer.bail_if_wide(dynamic.kind)
     error = any_of(error_of(dynamic), error_of(value))
     match value:
         case Number(mantissa=mantissa, scale=scale):
@@ -252,9 +254,9 @@ def _in(writer: KernelWriter, node: Call) -> Lowered:
     item, container = node.arguments
     root, path = access_path(container)
     if isinstance(item, Literal) and isinstance(item.value, str):
-        if root in ("participant", "program") and path == ("tags",):
+        if root in ENTITIES and path == ("tags",):
             return writer.tag(root, item.value)
-        if root in ("participant", "program") and path in (("counters",), ("attributes",)):
+        if root in ENTITIES and path in (("counters",), ("attributes",)):
             return writer.state_has(root, path[0], item.value)
     if not isinstance(container, ListLiteral) or container.optional_indices:
         raise Unsupported("`in` of the kernel takes a list of constants, or a constant in tags")

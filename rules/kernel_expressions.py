@@ -2,7 +2,7 @@
 
 `KernelWriter` walks a tree once and emits straight-line code with a few `if`s; each node becomes a value of
 `kernel_values`. What it cannot express raises `Unsupported`: the smallest part around it that depends on the event
-alone becomes a precomputed column; where state is involved the row is left to the closures (`return BAIL`), at the
+alone becomes a precomputed column; where state is involved the row is left to the closures (`return BAIL_…`), at the
 point where the value would be needed. Semantics are those of §5 and §11.3; the closures are the reference.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from earnbook.ledger.schema import Kind
+from earnbook.ledger.schema import Bail, Kind
 from earnbook.rules.kernel_shapes import STARTS, chain, decimal_constant, integer_kind, parts, rebuilt
 from earnbook.rules.kernel_values import (
     Block,
@@ -35,7 +35,9 @@ from earnbook.rules.plan_reads import EventColumn, access_path, outermost_macros
 from earnbook.rules.syntax import Call, Expression, Has, Index, ListLiteral, Literal, Name, Node, Select, Span, Uint
 from earnbook.rules.values import Duration, EvaluationError, Timestamp
 
-BAIL_LINE = "return BAIL"
+ENTITIES = ("participant", "program", "group")
+"""The variables whose state the kernel reads."""
+
 DEPTH_MAX = 40
 """Nested blocks of generated code; Python itself stops at 100."""
 
@@ -52,6 +54,11 @@ class Note:
     text: str
     instead: str
     why: str
+
+
+def bail_name(reason: Bail) -> str:
+    """The name of a reason in generated code."""
+    return f"BAIL_{reason.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,11 @@ class KernelWriter:
     def bail(self, text: str, reason: Unsupported) -> None:
         """Emit that the row is left to the closures here, and note why."""
         self.notes.append(Note(text=text, instead="closures, row by row", why=str(reason)))
-        self.code.emit(BAIL_LINE)
+        self.leave(Bail.NOT_IN_KERNEL)
+
+    def leave(self, reason: Bail) -> None:
+        """Emit that the row is left to the closures here."""
+        self.code.emit(f"return {bail_name(reason)}")
 
     # --- nodes ---
 
@@ -205,13 +216,13 @@ class KernelWriter:
         match root, path:
             case "event", path if path:
                 return self.event_field(path)
-            case (("participant" | "program" as root), ("counters", key)):
+            case (("participant" | "program" | "group" as root), ("counters", key)):
                 present, number = self.counter(root, key)
                 return replace(number, error=self.code.assign("e", f"not {present}"))
-            case (("participant" | "program" as root), ("attributes", key)):
+            case (("participant" | "program" | "group" as root), ("attributes", key)):
                 present, text = self.attribute(root, key)
                 return replace(text, error=self.code.assign("e", f"not {present}"))
-            case (("participant" | "program" as root), ("status",)):
+            case (("participant" | "program" | "group" as root), ("status",)):
                 return self._status(root)
             case "program", ("key",):
                 return self.constant(self.program.key)
@@ -223,7 +234,7 @@ class KernelWriter:
                 raise Unsupported(f"`{'.'.join((root or '', *path))}` is not in the kernel's state")
 
     def _slot(self, root: str) -> str:
-        return "slot" if root == "participant" else "program_slot"
+        return "slot" if root == "participant" else f"{root}_slot"
 
     def _status(self, root: str) -> Lowered:
         slot = self._slot(root)
@@ -243,7 +254,7 @@ class KernelWriter:
                 code.emit(f"{mantissa} = {code.cell('counter_low', column, slot)}")
                 code.emit(f"{scale} = {code.cell('counter_scale', column, slot)}")
                 with code.nested(f"if {code.cell('counter_high', column, slot)} != {mantissa} >> 63:"):
-                    code.emit(BAIL_LINE)
+                    self.leave(Bail.WIDE_COUNTER)
         return present, Number(mantissa, scale, "False", False)
 
     def attribute(self, root: str, key: str) -> tuple[str, Text]:
@@ -255,7 +266,7 @@ class KernelWriter:
         absent = f"{kind} != {int(Kind.ABSENT)}"
         with code.nested(f"if {slot} >= 0 and {column} >= 0 and {absent}:"):
             with code.nested(f"if {kind} != {int(Kind.TEXT)}:"):
-                code.emit(BAIL_LINE)
+                self.leave(Bail.ODD_KIND)
             code.emit(f"{present} = True")
             code.emit(f"{text} = {code.cell('attribute_value', column, slot)}")
         return present, Text(text, "False")
@@ -275,7 +286,7 @@ class KernelWriter:
         match root, path:
             case "event", path if path:
                 return self.event_has(path)
-            case (("participant" | "program" as root), ("counters" | "attributes" as map_name, key)):
+            case (("participant" | "program" | "group" as root), ("counters" | "attributes" as map_name, key)):
                 return self.state_has(root, map_name, key)
             case _:
                 raise Unsupported("has() of this is not in the kernel")
@@ -305,14 +316,19 @@ class KernelWriter:
             case Bool(code=name):
                 return name
             case Dyn(kind=kind, value=number):
-                self.bail_if(f"{kind} == {int(Kind.WIDE)}")
+                self.bail_if_wide(kind)
                 return self.code.assign("b", f"{number} if {kind} == {int(Kind.BOOL)} else 2")
             case _:
                 return "2"
 
-    def bail_if(self, condition: str) -> None:
+    def bail_if(self, condition: str, reason: Bail) -> None:
+        """Emit that the row is left to the closures where a condition holds."""
         with self.code.nested(f"if {condition}:"):
-            self.code.emit(BAIL_LINE)
+            self.leave(reason)
+
+    def bail_if_wide(self, kind: str) -> None:
+        """Emit that the row is left to the closures where a column cannot hold the value."""
+        self.bail_if(f"{kind} == {int(Kind.WIDE)}", Bail.WIDE_VALUE)
 
     def _junction(self, node: Call) -> Lowered:
         """`&&` and `||` over all operands of a chain: the deciding value wins over errors, errors over the neutral one.

@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from earnbook.ledger.schema import TIME_MAX, Kind
+from earnbook.ledger.schema import TIME_MAX, Bail, Kind
 from earnbook.rules.kernel_comparisons import (
     COMPARISONS,
     NO_VALUE,
@@ -44,7 +44,7 @@ def _checked(writer: KernelWriter, call: str, error: str, integer: bool | None) 
     code = writer.code
     mantissa, scale, fits = code.name("m"), code.name("s"), code.name("f")
     code.emit(f"{mantissa}, {scale}, {fits} = {call}")
-    writer.bail_if(f"not {fits}")
+    writer.bail_if(f"not {fits}", Bail.NUMBER_RANGE)
     if error == "True":
         return _FAILED
     return Number(mantissa, scale, error, integer)
@@ -96,7 +96,7 @@ def _negate(writer: KernelWriter, node: Call) -> Lowered:
 
 
 def _negated(writer: KernelWriter, value: Number) -> Number:
-    writer.bail_if(f"not _bounded({value.mantissa})")
+    writer.bail_if(f"not _bounded({value.mantissa})", Bail.NUMBER_RANGE)
     return Number(writer.code.assign("m", f"-({value.mantissa})"), value.scale, value.error, value.integer)
 
 
@@ -113,7 +113,7 @@ def _shift_time(writer: KernelWriter, left: Lowered, right: Lowered, operator: s
         raise Unsupported("a time is only added to a duration")
     moved = left if isinstance(left, Length) else as_time(writer, left)
     result = writer.code.assign("m", f"{moved.microseconds} {operator} {right.microseconds}")
-    writer.bail_if(f"not {TIME_MIN} <= {result} <= {TIME_MAX}")
+    writer.bail_if(f"not {TIME_MIN} <= {result} <= {TIME_MAX}", Bail.TIME_RANGE)
     error = any_of(moved.error, right.error)
     return Length(result, error) if isinstance(moved, Length) else Time(result, error)
 
@@ -168,7 +168,7 @@ def _modulo(writer: KernelWriter, node: Call) -> Lowered:
     code.emit(f"{other}, {other_whole} = _whole({right.mantissa}, {right.scale})")
     wrong = f"not {one_whole} or not {other_whole} or {other} == 0"
     error = code.assign("e", any_of(left.error, right.error, f"({wrong})"))
-    writer.bail_if(f"not _bounded({one}) or not _bounded({other})")
+    writer.bail_if(f"not _bounded({one}) or not _bounded({other})", Bail.NUMBER_RANGE)
     quotient = code.assign("q", f"0 if {error} else _divide_whole({one}, {other}, {_TRUNCATED})")
     return Number(code.assign("m", f"0 if {error} else {one} - {quotient} * {other}"), "0", error, True)
 
@@ -212,7 +212,7 @@ def _places(node: Call) -> int:
 
 def _absolute(writer: KernelWriter, node: Call) -> Lowered:
     number = as_number(writer, writer.lower(node.arguments[0]))
-    writer.bail_if(f"not _bounded({number.mantissa})")
+    writer.bail_if(f"not _bounded({number.mantissa})", Bail.NUMBER_RANGE)
     return replace(number, mantissa=writer.code.assign("m", f"abs({number.mantissa})"), constant=None)
 
 
@@ -235,7 +235,7 @@ def _convert(writer: KernelWriter, node: Call) -> Lowered:
     """int(x) and double(x) of a number; texts, times and the rest are left to the closures."""
     value = writer.lower(node.arguments[0])
     if isinstance(value, Dyn):
-        writer.bail_if(f"not {is_any(value.kind, *NUMBERS, *NO_VALUE)}")
+        writer.bail_if(f"not {is_any(value.kind, *NUMBERS, *NO_VALUE)}", Bail.ODD_KIND)
     elif not isinstance(value, Number):
         raise Unsupported(f"{node.function}() of what is no number")
     number = as_number(writer, value)
@@ -278,10 +278,10 @@ def _get(writer: KernelWriter, node: Call) -> Lowered:
     match root, path:
         case "event", _:
             return _get_event(writer, path, key.value, default)
-        case (("participant" | "program" as root), ("counters",)) if isinstance(default, Number):
+        case (("participant" | "program" | "group" as root), ("counters",)) if isinstance(default, Number):
             present, number = writer.counter(root, key.value)
             return _either_number(writer, present, number, default)
-        case (("participant" | "program" as root), ("attributes",)) if isinstance(default, Text):
+        case (("participant" | "program" | "group" as root), ("attributes",)) if isinstance(default, Text):
             present, text = writer.attribute(root, key.value)
             return Text(writer.code.assign("t", f"{text.code} if {present} else {default.code}"), default.error)
         case _:

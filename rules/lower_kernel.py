@@ -3,7 +3,7 @@
 In: a `ProgramPlan`. Out: the source of a module with one function `propose`, whose contract stands at the end of
 `ledger.schema`, and the function itself as a first-class numba function, so that the loop that calls it is compiled
 once for all rulesets. Every rule has two small functions, its condition and its actions; `propose` goes through the
-rules as §10.3 says. Whatever int64 arithmetic cannot do exactly ends in BAIL, never in another value.
+rules as §10.3 says. Whatever int64 arithmetic cannot do exactly ends in a `Bail`, never in another value.
 
 The name of a generated file is the hash of all that decides its machine code, so a file never changes: a second start
 loads machine code in milliseconds.
@@ -30,7 +30,6 @@ import numpy as np
 from llvmlite.binding import add_symbol
 
 from earnbook.ledger.schema import (
-    BAIL,
     FX_ACTION,
     FX_COLUMNS,
     FX_REFERENCE,
@@ -49,6 +48,7 @@ from earnbook.ledger.schema import (
     WORDS_ERRORED,
     WORDS_MATCHED,
     WORDS_OUTSIDE,
+    Bail,
     Cells,
     Columns,
     Tables,
@@ -57,7 +57,7 @@ from earnbook.ledger.schema import (
 )
 from earnbook.rules import kernel_machine, kernel_prelude
 from earnbook.rules.kernel_actions import write_action
-from earnbook.rules.kernel_expressions import NODES_MAX, KernelWriter, Note, ProgramFacts
+from earnbook.rules.kernel_expressions import NODES_MAX, KernelWriter, Note, ProgramFacts, bail_name
 from earnbook.rules.kernel_machine import MachineCode, host, translate
 from earnbook.rules.kernel_operators import CALLS
 from earnbook.rules.kernel_values import ARRAYS, WIDTHS, Array, Code, LiteralList, Unsupported
@@ -82,8 +82,11 @@ from numba import njit, types
 from earnbook.ledger.schema import propose_signature
 from earnbook.rules.kernel_memory import address_of, address_of_field, width_of_field
 
-BAIL = {bail}
+{reasons}
 '''
+
+FUNCTIONS_START = bail_name(next(iter(Bail)))
+"""What the part of a generated module begins with that becomes machine code."""
 
 
 _ENTRY = "@njit(propose_signature(), error_model='numpy', cache=True)"
@@ -150,6 +153,8 @@ def lower_program(plan: ProgramPlan, inventory: Inventory, evaluate: Callable[[E
     `evaluate` gives the value of a constant expression, or raises `EvaluationError`.
     """
     literals = LiteralList()
+    if plan.group_column is not None:
+        inventory.event_column(plan.group_column)
     if len(plan.rules) > _RULES_MAX:
         refused = f"the program has more than {_RULES_MAX} rules"
         return LoweredProgram(plan=plan, rules=(), literals=(), refused=refused)
@@ -164,7 +169,8 @@ def lower_program(plan: ProgramPlan, inventory: Inventory, evaluate: Callable[[E
 
 def program_source(lowered: LoweredProgram, inventory: Inventory) -> str:
     """The whole module; the inventory must be complete, because its numbers are written into the text."""
-    header = _HEADER.format(version=version("earnbook"), bail=BAIL)
+    reasons = "\n".join(f"{bail_name(reason)} = {int(reason)}" for reason in Bail)
+    header = _HEADER.format(version=version("earnbook"), reasons=reasons)
     offset = len(inventory.events)
     numbers = [f"E{number} = {number}" for number in range(offset)]
     numbers += [f"P{number} = {offset + number}" for number in range(len(inventory.precomputed))]
@@ -355,15 +361,16 @@ def _rule_lines(rule: RulePlan, functions: LoweredRule, words: int) -> Iterator[
             yield f"{indent}    {function.line}"
         else:
             arguments = ", ".join((*_PLACES, *function.arrays, "count"))
-            yield f"{indent}    if action_{action.number}({arguments}) < 0:"
-            yield f"{indent}        return BAIL"
+            yield f"{indent}    left = action_{action.number}({arguments})"
+            yield f"{indent}    if left < 0:"
+            yield f"{indent}        return left"
         yield f"{indent}    count += 1"
     if definition.stop_after_match:
         yield f"{indent}    return count"
     yield f"{indent}elif outcome == 2:"
     yield f"{indent}    {_mark(WORDS_ERRORED * words + word, bit)}"
     yield f"{indent}elif outcome < 0:"
-    yield f"{indent}    return BAIL"
+    yield f"{indent}    return outcome"
 
 
 # --- the cache ------------------------------------------------------------------------------------------------------
@@ -378,7 +385,7 @@ def _fingerprint(source: str) -> str:
 
 def _split(source: str) -> tuple[str, str, str]:
     """The header, the functions that become machine code, and the entry that numba compiles."""
-    start, entry = source.index("BAIL = "), source.index(_ENTRY)
+    start, entry = source.index(FUNCTIONS_START), source.index(_ENTRY)
     return source[:start], source[start:entry], source[entry:]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from earnbook.ledger.schema import ActionType
+from earnbook.ledger.schema import ActionType, TargetKind
 from earnbook.rules.issues import IssueError
 from earnbook.rules.models import (
     Action,
@@ -27,7 +27,7 @@ from earnbook.rules.models import (
 )
 from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.parse import parse_expression
-from earnbook.rules.plan_reads import Reads, reads_of
+from earnbook.rules.plan_reads import EventColumn, Reads, reads_of
 from earnbook.rules.syntax import Expression
 
 VARIABLES = frozenset({"event", "participant", "program", "group", "now"})
@@ -56,6 +56,16 @@ class ActionPlan:
     text: Expression | str | None
     target: Expression | str | None
     target_is_program: bool
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """How the target is named (§12.2); SLOT for the default target and the program."""
+        target: Target | None = getattr(self.definition, "target", None)
+        if self.target is None or target is None:
+            return TargetKind.SLOT
+        if target.type == "GROUP":
+            return TargetKind.GROUP
+        return TargetKind.PARTICIPANT_ID if target.external_id is None else TargetKind.EXTERNAL_ID
 
     @property
     def expressions(self) -> tuple[Expression, ...]:
@@ -94,6 +104,14 @@ class ProgramPlan:
         return tuple(action for rule in self.rules for action in rule.actions)
 
     @property
+    def group_column(self) -> EventColumn | None:
+        """The event field that names the group of an event (§11.1); None where no rule reads `group`."""
+        names = [name for rule in self.rules for name in (*rule.reads.fields, *rule.reads.whole)]
+        if self.program.group_field is None or not any(name.partition(".")[0] == "group" for name in names):
+            return None
+        return EventColumn((self.program.group_field,))
+
+    @property
     def couples(self) -> bool:
         """Whether the program must be processed in one ordered pass."""
         return bool(self.coupling)
@@ -107,7 +125,7 @@ def plan_program(program: Program, assets: Mapping[str, Asset]) -> ProgramPlan:
     for position, rule in enumerate(active):
         rules.append(_plan_rule(rule, position, number))
         number += len(rule.actions)
-    return ProgramPlan(program=program, rules=tuple(rules), coupling=_coupling(rules, assets))
+    return ProgramPlan(program=program, rules=tuple(rules), coupling=_coupling(program, rules, assets))
 
 
 def _plan_rule(rule: Rule, position: int, number: int) -> RulePlan:
@@ -189,8 +207,10 @@ def _written(action: ActionPlan) -> str:
             return f"{whose}'s {definition.asset_id}"
 
 
-def _coupling(rules: Iterable[RulePlan], assets: Mapping[str, Asset]) -> tuple[str, ...]:
-    reasons: list[str] = []
+def _coupling(program: Program, rules: Iterable[RulePlan], assets: Mapping[str, Asset]) -> tuple[str, ...]:
+    """Why participants of the program influence each other: state, limits and money they share, events they cause."""
+    automations = (automation for automation in program.automations if automation.status == "active")
+    reasons = [f"automation {automation.key} sends events" for automation in automations]
     for rule in rules:
         key = rule.definition.key
         state = [name for name in (*rule.reads.fields, *rule.reads.whole) if name.startswith(("program", "group"))]
@@ -209,6 +229,8 @@ def _action_coupling(action: ActionPlan, assets: Mapping[str, Asset]) -> Iterato
         yield "acts on another participant or a group"
     if action.type is ActionType.BROADCAST:
         yield "sends events to all participants"
+    if action.type is ActionType.SCHEDULE_EVENT:
+        yield "sends later events, which take their place among all others"
     asset = assets.get(getattr(action.definition, "asset_id", ""))
     if asset is not None and asset.issuance_policy == "PREFUNDED":
         yield f"moves {asset.symbol}, which the program's wallet pays"

@@ -19,6 +19,7 @@ from earnbook.ledger.schema import (
     FX_REFERENCE_CODE,
     FX_TARGET,
     FX_TARGET_CODE,
+    FX_TARGET_KIND,
     FX_TEXT,
     FX_TEXT_KIND,
     FX_VALUE,
@@ -95,7 +96,7 @@ class RowProposal:
         """Write the rows and words that the kernel would write; returns the number of effects.
 
         `code_of` gives the code of a text in the text pool, interning it. Targets other than the default one and the
-        program are written as -1: resolving them is the caller's.
+        program are written as the code of their text.
         """
         count = word_count(self.rule_count)
         words[: WORD_SECTIONS * count] = 0
@@ -117,6 +118,8 @@ def _write_effect(row: Int64s, effect: RowEffect, program_slot: int, code_of: Ca
     row[:] = 0
     row[FX_ACTION] = effect.action.number
     row[FX_TARGET] = program_slot if effect.action.target_is_program else -1
+    if effect.target is not None:
+        row[FX_TARGET], row[FX_TARGET_KIND] = code_of(effect.target), effect.action.target_kind
     row[FX_TARGET_CODE] = effect.target_code
     row[FX_VALUE_CODE] = effect.value_code
     low = effect.value.mantissa % _WORD
@@ -279,7 +282,7 @@ def _judge(rule: _Rule, scope: Scope, processed_at: int) -> int | None:
 
 
 def _target(target: Closure | str | None, scope: Scope) -> tuple[str | None, Outcome]:
-    """Stage 1 of §12.3 as far as the expression decides it."""
+    """Stage 1 of §12.3 as far as the expression decides it: what is no text at all is an error of the expression."""
     if target is None or isinstance(target, str):
         return target, Outcome.OK
     try:

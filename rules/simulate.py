@@ -213,6 +213,9 @@ class _Projector:
             raise _Failure(Outcome.TARGET_MISSING, "the target expression gives nothing")
         if not isinstance(found, str):
             raise _Failure(Outcome.EXPRESSION_ERROR, f"the target expression gives {_a(found)}, and must give a text")
+        if len(found) > REFERENCE_LENGTH_MAX:
+            why = f"the target expression gives {len(found)} characters, and must give at most {REFERENCE_LENGTH_MAX}"
+            raise _Failure(Outcome.EXPRESSION_ERROR, why)
         return found
 
     def _values(self, action: ActionPlan, *, is_own: bool) -> tuple[Outcome, dict[str, Shown]]:

@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         print(f"  {stage:<20}{seconds:>14,.2f}   s")
     print(f"floor                 {floor:>14,.2f}   s   (read {read_seconds:.2f} + write {write_seconds:.2f})")
     print(f"run / floor           {report.seconds / floor:>14,.2f}")
-    print(f"bailed events         {report.bailed:>14,}")
+    print(f"bailed events         {sum(report.bailed.values()):>14,}")
 
 
 def _stored(book: Path) -> tuple[dict[str, int], int]:

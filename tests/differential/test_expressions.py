@@ -16,7 +16,7 @@ from earnbook.rules.lower_closure import evaluate as evaluate_closure
 from earnbook.rules.values import CelError, CelLimit, Value
 from tests.support import oracle_cel
 from tests.support.logs import random_event_data
-from tests.support.oracle_intake import canonical_number, parse_json
+from tests.support.oracle_json import canonical_number, parse_json
 from tests.support.oracle_times import parse_time
 from tests.support.programs import random_condition, random_number
 

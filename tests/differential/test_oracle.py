@@ -2,19 +2,70 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from earnbook.rules.definitions import check_definitions
 from tests.support.examples import load_example
+from tests.support.features import EVERYTHING, Feature
 from tests.support.invariants import violations
-from tests.support.logical import LogicalBook
+from tests.support.logical import Budget, Group, LogicalBook
 from tests.support.logs import random_scenario
 from tests.support.oracle import run_oracle
 from tests.support.oracle_definitions import read_definitions
+from tests.support.programs import random_definitions
 
+EVERY_FEATURE = [(definitions, definitions % 3) for definitions in range(100)]
 SEEDS = [(definitions, log) for definitions in range(50) for log in range(2)]
+
+BASIC_ACTIONS = {"CREDIT", "DEBIT", "COUNTER", "TAG", "UNTAG", "SET_ATTRIBUTE"}
+ACTIONS_OF = {
+    Feature.HOLDS: {"HOLD", "RELEASE", "FORFEIT", "VOID_HOLD"},
+    Feature.TIERS: {"SET_TIER"},
+    Feature.SCHEDULE: {"SCHEDULE_EVENT"},
+    Feature.BROADCAST: {"BROADCAST"},
+}
+OPERATIONS_OF = {
+    Feature.BUDGETS: {"reset_budget"},
+    Feature.TIERS: {"set_tier", "remove_tier"},
+    Feature.RETRY: {"retry_event"},
+    Feature.GROUPS: {
+        *("upsert_participant", "create_group", "update_group", "archive_group"),
+        *("add_member", "set_member_role", "remove_member"),
+    },
+    Feature.MEMBERS: {
+        *("upsert_participant", "set_participant_status", "set_program_status", "enroll"),
+        *("link_asset", "unlink_asset"),
+    },
+    Feature.STATE: {
+        *("add_tag", "remove_tag", "set_tags", "set_counter", "delete_counter"),
+        *("set_attribute", "set_attributes", "remove_attribute"),
+    },
+}
+WANTED = {
+    *("BUDGET_EXCEEDED", "STOPPED_BY_RULE", "OUTSIDE_TIME_WINDOW", "SKIPPED_ERROR"),
+    *("GENERATION_LIMIT", "TARGET_MISSING", "GROUP_NOT_FOUND", "PARTICIPANT_INACTIVE", "GROUP_ARCHIVED"),
+    *("TIER_ARCHIVED", "REFERENCE_NOT_FOUND", "INVALID_REFERENCE", "INSUFFICIENT_WALLET", "AMOUNT_OVERFLOW"),
+    *("HOLD", "RELEASE", "FORFEIT", "VOID_HOLD", "SETTLE", "GROUP", "PROGRAM"),
+    *("EXPIRATION by EVENT", "EXPIRATION by DUE", "MATURITY by DUE"),
+    *("SPLIT None", "SPLIT AVAILABLE", "SPLIT HELD", "HOLD AVAILABLE", "RELEASE HELD", "CONSUME HELD"),
+    *("CREDIT SUPPRESSED", "RELEASE NO_EFFECT", "FORFEIT NO_EFFECT", "SET_TIER NO_EFFECT"),
+    *("budget auto_reset by DUE", "budget set by OPERATION", "tier delete by DUE", "tier set by EVENT"),
+    *("tier set by OPERATION", "counter auto_reset by EVENT", "counter delete by OPERATION"),
+    *("tag remove by OPERATION", "attribute delete by OPERATION", "scheduled_event add by EVENT"),
+    *("asset_link add by OPERATION", "asset_link remove by OPERATION", "program set by OPERATION"),
+    *("group set by OPERATION", "member set by OPERATION", "participant set by OPERATION"),
+    *("generation 0", "generation 1", "generation 8", "attempt 2 COMPLETED", "attempt 2 FAILED"),
+    *("SYSTEM OK", "upsert_participant NO_EFFECT", "upsert_participant INVALID_VALUE", "enroll OK"),
+    *("set_tier NOT_ENROLLED", "remove_member LAST_ADMIN", "add_member ALREADY_MEMBER", "create_group GROUP_EXISTS"),
+    *("unlink_asset ASSET_IN_USE", "link_asset ALREADY_LINKED", "retry_event EVENT_NOT_FAILED"),
+    *("retry_event EVENT_NOT_FOUND", "reset_budget BUDGET_NOT_FOUND", "set_counter COUNTER_OUT_OF_RANGE"),
+}
+UNTOUCHED = Budget(consumed=0, next_reset_at=None)
 
 
 @pytest.mark.parametrize("definitions_seed, log_seed", SEEDS)
@@ -26,6 +77,65 @@ def test_every_property_holds_after_every_record(definitions_seed: int, log_seed
 
     run_oracle(random_scenario(definitions_seed, log_seed), after_record=check)
     assert seen == []
+
+
+@pytest.mark.parametrize("definitions_seed, log_seed", EVERY_FEATURE)
+def test_every_property_holds_after_every_record_with_every_feature(definitions_seed: int, log_seed: int) -> None:
+    seen: list[str] = []
+    scenario = random_scenario(definitions_seed, log_seed, EVERYTHING)
+    counts = run_oracle(scenario, after_record=lambda book: seen.extend(violations(book))).counts
+    assert seen == []
+    assert counts is not None
+    assert counts.rows_read == counts.events + counts.operations + counts.duplicates + counts.rejected
+
+
+@pytest.mark.parametrize("feature", [None, *Feature])
+def test_random_definitions_are_valid(feature: Feature | None, tmp_path: Path) -> None:
+    for seed in range(12):
+        file = tmp_path / f"{seed}.json"
+        file.write_text(json.dumps(random_definitions(seed, frozenset({feature} if feature else Feature))))
+        definitions, issues = check_definitions(file)
+        assert definitions is not None, [str(issue) for issue in issues if issue.is_error]
+
+
+@pytest.mark.parametrize("feature", Feature)
+def test_a_feature_alone_keeps_to_itself(feature: Feature) -> None:
+    """What engines are brought up with: nothing of another feature is in the rules and the log."""
+    actions: set[str] = set()
+    operations: set[str] = set()
+    for seed in range(20):
+        scenario = random_scenario(seed, 0, frozenset({feature}))
+        programs = scenario.definitions["programs"]
+        actions |= {action["type"] for program in programs for rule in program["rules"] for action in rule["actions"]}
+        operations |= {record.type for record in run_oracle(scenario).records if record.kind == "OPERATION"}
+    assert actions <= BASIC_ACTIONS | ACTIONS_OF.get(feature, set())
+    assert operations <= {"fund", "burn"} | OPERATIONS_OF.get(feature, set())
+    assert actions >= ACTIONS_OF.get(feature, set())
+
+
+def test_random_logs_of_every_feature_reach_what_they_are_for() -> None:
+    reached: set[str] = set()
+    for definitions_seed, log_seed in EVERY_FEATURE:
+        reached |= _marks(run_oracle(random_scenario(definitions_seed, log_seed, EVERYTHING)))
+    assert reached >= WANTED, sorted(WANTED - reached)
+
+
+def _marks(book: LogicalBook) -> set[str]:
+    """What a book has in it, in words."""
+    kinds = {record.log_seq: record.type for record in book.records}
+    return {
+        *(f"{kinds[row.log_seq]} {row.code}" for row in book.outcomes if kinds[row.log_seq] != "EXTERNAL"),
+        *(row.code for row in book.outcomes),
+        *(f"attempt {row.attempt} {row.status}" for row in book.outcomes),
+        *(row.reason or row.status for row in book.evaluations),
+        *(f"{action.type} {action.result}" for row in book.evaluations for action in row.actions or ()),
+        *(entry.action_type for entry in book.entries),
+        *(f"{entry.action_type} by {entry.cause}" for entry in book.entries),
+        *(posting.account[0] for entry in book.entries for posting in entry.postings),
+        *(f"{move.kind} {move.status_before}" for move in book.lot_moves),
+        *(f"{change.state_type} {change.operation} by {change.cause}" for change in book.changes),
+        *(f"generation {record.generation}" for record in book.records),
+    }
 
 
 def test_random_logs_reach_what_they_are_for() -> None:
@@ -101,7 +211,11 @@ def test_the_oracle_knows_the_golden_ids() -> None:
         ("I8", lambda book: replace(book, lot_moves=(_with_repaid(book), *book.lot_moves[1:]))),
         ("I9", lambda book: replace(book, records=book.records[1:])),
         ("I10", lambda book: replace(book, outcomes=tuple(replace(row, status="FAILED") for row in book.outcomes))),
+        ("I11", lambda book: replace(book, outcomes=tuple(replace(row, attempt=2) for row in book.outcomes))),
+        ("I12", lambda book: replace(book, records=(book.records[0], replace(book.records[0], log_seq=2)))),
         ("I13", lambda book: replace(book, enrollments={})),
+        ("I13", lambda book: replace(book, groups={"smith": Group(number=2, name="Smith", status="ACTIVE")})),
+        ("I14", lambda book: replace(book, budgets={("loyalty", "earn", "PTS"): UNTOUCHED})),
         ("I16", lambda book: replace(book, lots=tuple(replace(lot, expires_at=0) for lot in book.lots))),
         ("I17", lambda book: replace(book, counts=replace(book.counts, completed=0))),
     ],

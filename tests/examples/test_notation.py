@@ -94,6 +94,28 @@ def test_a_failure_must_be_written_with_its_code_and_in_its_place(changed: str) 
     ],
 )
 def test_an_expectation_that_does_not_hold_is_reported(expectation: str, value: object) -> None:
-    example = load_example("e3")
-    wrong = replace(example, expected={expectation: value})
-    assert mismatches(wrong, run_oracle(example.scenario)) != []
+    _is_reported("e3", expectation, value)
+
+
+@pytest.mark.parametrize(
+    "name, expectation, value",
+    [
+        ("e5", "actions", {2: ["promo APPLIED 50.00", "base APPLIED 5.00"]}),
+        ("e5", "budgets", {"promo/PTS": "100.00"}),
+        ("e7", "impact", {3: {"alice.A": "5.00", "alice.H": "-30.00"}}),
+        ("tiers", "tiers", {"alice.status": "silver"}),
+        ("r24", "members", {"smith.alice": "ADMIN ACTIVE", "smith.bob": "ADMIN ACTIVE"}),
+        ("r29", "generated", ["alice", "bob", "carol"]),
+        ("r24", "balances", {"smith.A": "0.50"}),
+        ("r24", "ledger", "CREDIT ISSUANCE -1.00 | alice.A +1.00"),
+    ],
+)
+def test_an_expectation_about_further_state_is_reported(name: str, expectation: str, value: object) -> None:
+    _is_reported(name, expectation, value)
+
+
+def _is_reported(name: str, expectation: str, value: object) -> None:
+    example = load_example(name)
+    book = run_oracle(example.scenario)
+    assert mismatches(example, book) == []
+    assert mismatches(replace(example, expected={expectation: value}), book) != []

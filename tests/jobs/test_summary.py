@@ -49,7 +49,7 @@ REPORT = RunReport(
     ),
     lots_created=0,
     changes=1,
-    bailed=0,
+    bailed={"WIDE_VALUE": 2, "NUMBER_RANGE": 9},
     ruleset_version=2,
     ruleset_changed=True,
     clock="event",
@@ -75,6 +75,7 @@ def test_both_identities_and_the_balances_are_shown_and_tie() -> None:
     sums = next(line for line in text.splitlines() if "sum" in line)
     assert sums.split() == ["EUR", "sum", "0.00", "0.00", "0.00"]
     assert "-0.50" in text
+    assert "11 events decided without the kernel: 9 NUMBER_RANGE, 2 WIDE_VALUE" in text
     assert "1,234,567.89" in text
 
 
@@ -106,4 +107,5 @@ def test_the_document_has_amounts_as_text_in_asset_units() -> None:
     assert document["movements"][0]["amount"] == "1234567.89"  # type: ignore[index]
     assert document["balances"][0]["opening"] == "-0.50"  # type: ignore[index]
     assert document["clock_after"] == "2026-01-02T00:00:00.500000Z"
+    assert document["bailed"] == {"WIDE_VALUE": 2, "NUMBER_RANGE": 9}
     assert document["ties"] is True

@@ -8,11 +8,11 @@ from numba import njit
 from earnbook.ledger.kernel import DONE, Rules, decide, propose_list
 from earnbook.ledger.results import batch_tables, outcomes, patterns, work_of
 from earnbook.ledger.schema import (
-    BAIL,
     FX_COLUMNS,
     FX_TARGET,
     FX_VALUE,
     ActionType,
+    Bail,
     Cells,
     Columns,
     Int64s,
@@ -42,7 +42,7 @@ def pay_literal(
 ) -> int:
     """One credit of column 0 times the program's only literal; bails out on negative numbers."""
     if columns.value[0, record] < 0:
-        return BAIL
+        return Bail.WIDE_VALUE.value
     for k in range(FX_COLUMNS):
         effects[0, k] = 0
     effects[0, FX_TARGET] = -1
@@ -69,9 +69,9 @@ def test_each_program_proposes_with_its_own_literals_and_words() -> None:
     state.begin_batch(work_of(program=[0, 1, 2, 0], base=np.zeros(4), person=np.full(4, person)))
     bailed = []
     while decide(state, columns, rules) != DONE:
-        bailed.append(state.cursor)
+        bailed.append((state.cursor, state.bail_reason))
         state.give([], [9])
-    assert bailed == [2, 3]
+    assert bailed == [(2, Bail.NO_KERNEL), (3, Bail.WIDE_VALUE)]
     assert batch_tables(state)["movements"]["amount"].tolist() == [10, 15]
     assert outcomes(state)["pattern"].tolist() == [0, 1, 2, 3]
     assert patterns(state)["words"][:, 0].tolist() == [5, 10, 9, 9]

@@ -60,7 +60,7 @@ def test_registers_after_a_batch_are_its_last_numbers(tmp_path: Path) -> None:
         change_seq=10,
         holder=2,
         pattern=1,
-        book_clock=T0 + 240 * HOUR,
+        book_clock=T0 + 250 * HOUR,
         timestamp_max=T0 + 100 * HOUR,
         seal="",
         ruleset_version=1,

@@ -54,6 +54,13 @@ def test_what_is_not_accelerated_comes_with_its_reason() -> None:
     ]
 
 
+def test_events_that_may_be_left_to_the_closures_come_with_the_reasons_that_a_run_counts() -> None:
+    text = _explained(rule("event.x > 1", "participant.counters.n / event.x"))
+    lines = _section(text, "events left to the closures")
+    assert [line.partition(":")[0] for line in lines] == ["NOT_IN_KERNEL", "WIDE_VALUE"]
+    assert "events left to the closures" not in _explained(rule("true", "1"))
+
+
 def test_order_window_and_stops_are_told() -> None:
     text = _explained(
         rule("true", "1", order=1, stop_after_match=True),

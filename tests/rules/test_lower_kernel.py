@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from earnbook.ledger.schema import TIME_MAX, Bail
 from earnbook.rules.compile import CompiledRuleset, compile_program
 from tests.support.kernel_programs import (
     PTS,
@@ -20,7 +21,17 @@ from tests.support.kernel_programs import (
     random_program,
     rule,
 )
-from tests.support.kernel_rows import NOW, Entity, Pool, Row, Windowed, interpreted, run_closures, run_kernel
+from tests.support.kernel_rows import (
+    NOW,
+    Entity,
+    Pool,
+    Row,
+    Windowed,
+    interpreted,
+    kernel_results,
+    run_closures,
+    run_kernel,
+)
 
 START = "2026-01-01T00:00:00Z"
 
@@ -220,23 +231,25 @@ def test_the_values_of_example_n1_come_from_the_kernel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "event"),
+    ("expression", "event", "reason"),
     [
-        ("event.n * event.n * event.n", {"n": Decimal("9000000000001")}),
-        ("event.n + 1", {"n": Decimal("4611686018427387904")}),
-        ("event.n > 1", {"n": Decimal("1e30")}),
-        ("event.n > 1", {"n": Decimal("0.0000001")}),
-        ("event.n == event.k", {"n": [], "k": []}),
-        ("event.n + event.k", {"n": "a", "k": "b"}),
-        ("int(event.n)", {"n": "5"}),
-        ("floor(event.n / event.k)", {"n": Decimal(1), "k": Decimal(0)}),
-        ("participant.external_id == 'a' || event.n > 1", {"n": Decimal(1)}),
+        ("event.n * event.n * event.n", {"n": Decimal("9000000000001")}, Bail.NUMBER_RANGE),
+        ("event.n + 1", {"n": Decimal("4611686018427387904")}, Bail.NUMBER_RANGE),
+        ("event.n > 1", {"n": Decimal("1e30")}, Bail.WIDE_VALUE),
+        ("event.n > 1", {"n": Decimal("0.0000001")}, Bail.WIDE_VALUE),
+        ("event.n == event.k", {"n": [], "k": []}, Bail.ODD_KIND),
+        ("event.n == event.k", {"n": [], "k": Decimal("1e30")}, Bail.WIDE_VALUE),
+        ("event.n + event.k", {"n": "a", "k": "b"}, Bail.ODD_KIND),
+        ("int(event.n)", {"n": "5"}, Bail.ODD_KIND),
+        ("now + duration('24h') > now", {}, Bail.TIME_RANGE),
+        ("floor(event.n / event.k)", {"n": Decimal(1), "k": Decimal(0)}, Bail.NUMBER_RANGE),
+        ("participant.external_id == 'a' || event.n > 1", {"n": Decimal(1)}, Bail.NOT_IN_KERNEL),
     ],
 )
-def test_what_does_not_fit_int64_is_left_to_the_closures(expression: str, event: dict[str, Any]) -> None:
+def test_what_does_not_fit_int64_is_left_to_the_closures(expression: str, event: dict[str, Any], reason: Bail) -> None:
     ruleset = _interpreted([expression])
-    (found,) = run_kernel(ruleset, [Row(event=event)], Pool(), interpreted(ruleset.programs[0].source))
-    assert found is None
+    propose = interpreted(ruleset.programs[0].source)
+    assert kernel_results(ruleset, [Row(event=event, now=TIME_MAX)], Pool(), propose) == [reason]
 
 
 def test_an_operand_that_needs_the_closures_is_asked_last() -> None:
@@ -251,7 +264,8 @@ def test_an_operand_that_needs_the_closures_is_asked_last() -> None:
 def test_a_wide_counter_is_left_to_the_closures() -> None:
     ruleset = _interpreted(["participant.counters.c > 1"])
     rows = [Row(event={}, participant=Entity(counters={"c": Decimal(10) ** 19 + Decimal("0.5")}))]
-    assert run_kernel(ruleset, rows, Pool(), interpreted(ruleset.programs[0].source)) == [None]
+    propose = interpreted(ruleset.programs[0].source)
+    assert kernel_results(ruleset, rows, Pool(), propose) == [Bail.WIDE_COUNTER]
 
 
 def test_rules_run_in_order_until_one_stops_and_windows_come_first() -> None:
@@ -272,9 +286,9 @@ def test_rules_run_in_order_until_one_stops_and_windows_come_first() -> None:
     found = run_kernel(ruleset, rows, pool, interpreted(ruleset.programs[0].source))
     assert found == run_closures(ruleset, rows, pool)
     assert [proposed.words if proposed else None for proposed in found] == [
-        (0b1010, 0b0001, 0, 0),
-        (0b0110, 0, 0b0001, 0),
-        (0b0110, 0, 0b0001, 0),
+        (0b1010, 0b0001, 0, 0, 0),
+        (0b0110, 0, 0b0001, 0, 0),
+        (0b0110, 0, 0b0001, 0, 0),
     ]
 
 

@@ -107,6 +107,14 @@ def _with_action(**action: Any) -> dict[str, Any]:
             _with_action(type="TAG", tag="x", target={"type": "PARTICIPANT", "external_id": "event.friend"}),
             "rule r acts on another participant",
         ),
+        (
+            _with_action(type="TAG", tag="x", target={"type": "GROUP", "id": "'smith'"}),
+            "rule r acts on another participant or a group",
+        ),
+        (rule("has(group.status)", "1"), "rule r1 reads group.status"),
+        (rule("size(program.tags) > 0", "1"), "rule r1 reads program.tags"),
+        (_with_action(type="BROADCAST", event_name="hello"), "rule r sends events to all participants"),
+        (_with_action(type="SCHEDULE_EVENT", event_name="hello", delay="1h"), "rule r sends later events"),
         (rule("true", "1", budgets=[{"asset_id": "PTS", "limit": "100"}]), "rule r1 has a budget"),
     ],
 )

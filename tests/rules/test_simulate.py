@@ -325,6 +325,7 @@ def test_state_of_others_is_not_projected(tmp_path: Path, target: str, shown: st
         ({}, "EXPRESSION_ERROR"),
         ({"f": ""}, "TARGET_MISSING"),
         ({"f": None}, "TARGET_MISSING"),
+        ({"f": "x" * 256}, "EXPRESSION_ERROR"),
         ({"f": 5}, "EXPRESSION_ERROR"),
     ],
 )

@@ -5,15 +5,20 @@ A file of `tests/examples` is YAML:
 - `title`, `section`: what it shows and where SEMANTICS shows it;
 - `definitions`: a definitions document;
 - `runs`: a list of `clock`, optional `order` and `advance_to`, and `records`: NDJSON, so that numbers stay as written.
-  In a record that leaves them out, `program_id` is the first program's key, `event_timestamp` (or `effective_at`) the
-  shorthand `at` (a date, or date and time, in UTC), `external_id` alice, and `idempotency_key` the row's place;
+  In a record that leaves them out, `program_id` is the first program's key (where the type needs one),
+  `event_timestamp` (or `effective_at`) the shorthand `at` (a date, or date and time, in UTC), `external_id` alice (of
+  events), and `idempotency_key` the row's place, `r0-1` for the first of the first run;
 - `engines`: the engines that run it already; all of them when it is left out;
 - `ledger`: the notation of §1.4, for the first asset;
 - `outcomes`: the outcome codes of all records, in log order;
 - `evaluations`: per record (by log_seq) the rows `rule STATUS [REASON]` in order;
-- `created_at`: the creation times of all entries;
-- `counters`, `tags`, `attributes`: the state of participants and programs at the end, `holder.key` to value;
-- `balances`: `holder.bucket` to the amount of the first asset at the end.
+- `actions`: per record the results of all actions in order, `rule RESULT [amount or value]`;
+- `created_at`: the creation times of all entries, as dates or dates and times in UTC;
+- `counters`, `tags`, `attributes`: the state of participants, groups and programs at the end, `holder.key` to value;
+- `balances`: `holder.bucket` to the amount of the first asset at the end;
+- `impact`: per record the net change of each account of the first asset (§10.6), without those of 0;
+- `tiers`: `participant.type` to the level; `budgets`: `rule/asset` to what is consumed, in asset units;
+- `members`: `group.participant` to `ROLE STATUS`; `generated`: the participants of all generated events, in log order.
 """
 
 from __future__ import annotations
@@ -28,7 +33,8 @@ from typing import Any
 import yaml
 
 from tests.support.logical import LogicalBook, Run, Scenario
-from tests.support.notation import BUCKETS, notation_mismatches, parse_notation
+from tests.support.notation import BUCKETS, SYSTEM_ACCOUNTS, notation_mismatches, parse_notation
+from tests.support.oracle_operation_fields import OPERATIONS
 from tests.support.oracle_times import format_time
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -74,7 +80,7 @@ def _complete(row: str, key: str, program: str) -> str:
     """Puts what a short record leaves out in front of its members, so that numbers keep their text."""
     fields = json.loads(row)
     front: dict[str, str] = {}
-    if "program_id" not in fields:
+    if "program_id" not in fields and _needs_program(fields):
         front["program_id"] = program
     if "idempotency_key" not in fields:
         front["idempotency_key"] = key
@@ -85,6 +91,10 @@ def _complete(row: str, key: str, program: str) -> str:
     if "type" not in fields and "external_id" not in fields and "participant_id" not in fields:
         front["external_id"] = "alice"
     return "{" + json.dumps(front)[1:-1] + ", " + row.strip().removeprefix("{")
+
+
+def _needs_program(fields: Mapping[str, Any]) -> bool:
+    return "type" not in fields or OPERATIONS[fields["type"]].needs_program or fields.get("target") == "PROGRAM"
 
 
 def mismatches(example: Example, book: LogicalBook) -> list[str]:
@@ -99,9 +109,13 @@ def mismatches(example: Example, book: LogicalBook) -> list[str]:
         found += _unequal("outcomes", expected["outcomes"], [outcome.code for outcome in book.outcomes])
     if "created_at" in expected:
         shown = [format_time(entry.created_at) for entry in book.entries]
-        found += _unequal("created_at", [f"{date}T00:00:00Z" for date in expected["created_at"]], shown)
+        found += _unequal("created_at", [_time(text) for text in expected["created_at"]], shown)
     for log_seq, rows in expected.get("evaluations", {}).items():
         found += _unequal(f"evaluations of record {log_seq}", rows, list(_evaluations(book, log_seq)))
+    for log_seq, rows in expected.get("actions", {}).items():
+        found += _unequal(f"actions of record {log_seq}", rows, list(_actions(book, log_seq, asset["scale"])))
+    for log_seq, accounts in expected.get("impact", {}).items():
+        found += _unequal(f"impact of record {log_seq}", _amounts(accounts), _impact(book, asset, log_seq))
     if "balances" in expected:
         found += _unequal("balances", _amounts(expected["balances"]), _balances(book, asset, expected["balances"]))
     if "counters" in expected:
@@ -112,13 +126,60 @@ def mismatches(example: Example, book: LogicalBook) -> list[str]:
     if "attributes" in expected:
         attributes = {f"{name}.{key}": text for (_, name, key), text in book.attributes.items()}
         found += _unequal("attributes", expected["attributes"], attributes)
+    return found + _state_mismatches(expected, book, asset)
+
+
+def _state_mismatches(expected: Mapping[str, Any], book: LogicalBook, asset: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    if "tiers" in expected:
+        tiers = {f"{name}.{key}": tier.level for (name, _, key), tier in book.tiers.items()}
+        found += _unequal("tiers", expected["tiers"], tiers)
+    if "budgets" in expected:
+        consumed = {f"{rule}/{symbol}": budget.consumed for (_, rule, symbol), budget in book.budgets.items()}
+        shown = {name: Decimal(minor).scaleb(-asset["scale"]) for name, minor in consumed.items()}
+        found += _unequal("budgets", _amounts(expected["budgets"]), shown)
+    if "members" in expected:
+        members = {f"{group}.{name}": f"{row.role} {row.status}" for (group, name), row in book.members.items()}
+        found += _unequal("members", expected["members"], members)
+    if "generated" in expected:
+        generated = {record.log_seq for record in book.records if record.type == "SYSTEM"}
+        people = [row.participant for row in book.outcomes if row.log_seq in generated and row.attempt == 1]
+        found += _unequal("generated", expected["generated"], people)
     return found
+
+
+def _time(text: str) -> str:
+    return text if "T" in text else f"{text}T00:00:00Z"
 
 
 def _evaluations(book: LogicalBook, log_seq: int) -> Iterator[str]:
     for row in book.evaluations:
         if row.log_seq == log_seq:
             yield f"{row.rule} {row.status}" + (f" {row.reason}" if row.reason else "")
+
+
+def _actions(book: LogicalBook, log_seq: int, scale: int) -> Iterator[str]:
+    for row in book.evaluations:
+        if row.log_seq != log_seq or row.actions is None:
+            continue
+        for action in row.actions:
+            amount = None if action.amount is None else f"{Decimal(action.amount).scaleb(-scale)}"
+            yield " ".join(part for part in (row.rule, action.result, amount or action.value, action.code) if part)
+
+
+def _impact(book: LogicalBook, asset: Mapping[str, Any], log_seq: int) -> dict[str, Decimal]:
+    """Net change by account as the notation names it; a program's wallet is `wallet`."""
+    names = {kind: name for name, kind in SYSTEM_ACCOUNTS.items()} | {"PROGRAM": "wallet"}
+    letters = {bucket: letter for letter, bucket in BUCKETS.items()}
+    total: dict[str, int] = {}
+    for entry in book.entries:
+        if (entry.cause, entry.cause_number, entry.asset) != ("EVENT", log_seq, asset["symbol"]):
+            continue
+        for posting in entry.postings:
+            kind, holder, _, bucket = posting.account
+            name = names.get(kind) or f"{holder}.{letters[bucket]}"
+            total[name] = total.get(name, 0) + posting.amount
+    return {name: Decimal(amount).scaleb(-asset["scale"]) for name, amount in total.items() if amount}
 
 
 def _amounts(texts: Mapping[str, str]) -> dict[str, Decimal]:
@@ -129,7 +190,8 @@ def _balances(book: LogicalBook, asset: Mapping[str, Any], accounts: Sequence[st
     balances = {}
     for account in accounts:
         holder, _, bucket = account.rpartition(".")
-        amount = book.balances.get(("PARTICIPANT", holder, asset["symbol"], BUCKETS[bucket]), 0)
+        kind = "GROUP" if holder in book.groups else "PARTICIPANT"
+        amount = book.balances.get((kind, holder, asset["symbol"], BUCKETS[bucket]), 0)
         balances[account] = Decimal(amount).scaleb(-asset["scale"])
     return balances
 

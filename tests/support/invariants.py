@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
+from typing import TypeAlias
 
-from tests.support.logical import Account, Entity, LogicalBook, LotMove
+from tests.support.logical import Account, Entity, LogicalBook, LotMove, RecordOutcome
+from tests.support.oracle_state import json_text
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-OWN_BALANCE = ("PARTICIPANT", "GROUP", "PROGRAM")
+HOLDERS = ("PARTICIPANT", "GROUP")
+OWN_BALANCE = (*HOLDERS, "PROGRAM")
+State: TypeAlias = "dict[tuple[str, ...], str]"
 
 
 def violations(book: LogicalBook) -> list[str]:
@@ -27,7 +31,10 @@ def entries_balance(book: LogicalBook) -> Iterator[str]:
             yield f"entry {entry.seq} has another asset in its postings"
         if sorted(amounts, key=lambda amount: amount > 0) != amounts:
             yield f"entry {entry.seq} has a positive leg before a negative one"
-        if sum(amount for amount in amounts if amount > 0) != entry.amount:
+        # A settle may also give something back to the source; its amount is what the holder keeps (§18.1).
+        kept = [posting.amount for posting in entry.postings if posting.account[0] in HOLDERS]
+        moved = kept if entry.action_type == "SETTLE" else amounts
+        if sum(amount for amount in moved if amount > 0) != entry.amount:
             yield f"entry {entry.seq} moves something else than its amount {entry.amount}"
 
 
@@ -59,7 +66,7 @@ def lots_explain_balances(book: LogicalBook) -> Iterator[str]:
         if lot.status in ("AVAILABLE", "HELD", "DEFERRED"):
             remaining[*lot.holder, lot.asset, lot.status] += lot.remaining
     lot_assets = {lot.asset for lot in book.lots} | {asset for _, _, asset in book.overdrafts}
-    holders = {account[:3] for account in book.balances if account[0] == "PARTICIPANT" and account[2] in lot_assets}
+    holders = {account[:3] for account in book.balances if account[0] in HOLDERS and account[2] in lot_assets}
     for holder in sorted(holders | book.overdrafts.keys() | {account[:3] for account in remaining}, key=repr):
         kind, name, asset = holder
         overdraft = book.overdrafts.get((kind, name or "", asset), 0)
@@ -72,10 +79,11 @@ def lots_explain_balances(book: LogicalBook) -> Iterator[str]:
 
 
 def only_allowed_balances_are_negative(book: LogicalBook) -> Iterator[str]:
-    """I6 (the sign of every balance) and the bounds of §5.3."""
+    """I6 (a negative holder was debited) and the bounds of §5.3."""
+    debited = {posting.account for entry in book.entries if entry.action_type == "DEBIT" for posting in entry.postings}
     for account, amount in book.balances.items():
-        may_be_negative = account[0] == "SYSTEM_ISSUANCE" or (account[0] == "PARTICIPANT" and account[3] == "AVAILABLE")
-        if amount < 0 and not may_be_negative:
+        overdrawn = account[0] in HOLDERS and account[3] == "AVAILABLE" and account in debited
+        if amount < 0 and account[0] != "SYSTEM_ISSUANCE" and not overdrawn:
             yield f"{account} is {amount}"
         if account[0] in OWN_BALANCE and not INT64_MIN <= amount <= INT64_MAX:
             yield f"{account} is {amount}, outside 64 bits"
@@ -96,12 +104,18 @@ def lots_fold_their_moves(book: LogicalBook) -> Iterator[str]:
         for earlier, later in pairwise(own):
             if (earlier.status_after, earlier.remaining_after) != (later.status_before, later.remaining_before):
                 yield f"the moves of lot {lot.lot_seq} do not follow each other"
-        if (own[-1].status_after, own[-1].remaining_after) != (lot.status, lot.remaining):
+        last = (own[-1].status_after, own[-1].remaining_after, own[-1].hold_reference_after)
+        if last != (lot.status, lot.remaining, lot.hold_reference_id):
             yield f"lot {lot.lot_seq} is not what its last move left"
+        if lot.status != "HELD" and (lot.provisional or lot.hold_reference_id is not None):
+            yield f"lot {lot.lot_seq} is {lot.status} and has the marks of a held one"
 
 
 def postings_follow_lot_moves(book: LogicalBook) -> Iterator[str]:
-    """I8: what an entry posts to a bucket of a LOT asset is what its lot moves and the overdraft say."""
+    """I8: what an entry posts to a bucket of a LOT asset is what its lot moves and the overdraft say.
+
+    What a DEBIT posts to AVAILABLE beyond its lots is overdraft; less what lots repaid, it is the overdraft of the end.
+    """
     owners: Mapping[int, tuple[Entity, str]] = {lot.lot_seq: (lot.holder, lot.asset) for lot in book.lots}
     moved: dict[tuple[int, Account], int] = defaultdict(int)
     for move in book.lot_moves:
@@ -113,15 +127,24 @@ def postings_follow_lot_moves(book: LogicalBook) -> Iterator[str]:
             moved[move.entry_seq, (*holder, asset, "AVAILABLE")] += move.repaid
         if move.status_before is not None:
             moved[move.entry_seq, (*holder, asset, move.status_before)] -= move.remaining_before
-    lot_assets = {asset for _, asset in owners.values()}
+    overdrafts: dict[Account, int] = defaultdict(int)
+    for move in book.lot_moves:
+        holder, asset = owners[move.lot_seq]
+        overdrafts[*holder, asset, "AVAILABLE"] -= move.repaid
+    lot_assets = {asset for _, asset in owners.values()} | {asset for _, _, asset in book.overdrafts}
     for entry in book.entries:
         for posting in entry.postings:
             account = posting.account
-            if account[0] != "PARTICIPANT" or entry.asset not in lot_assets:
+            if account[0] not in HOLDERS or entry.asset not in lot_assets:
                 continue
             overdraft = moved[entry.seq, account] - posting.amount
-            if overdraft < 0 or (overdraft > 0 and entry.action_type != "DEBIT"):
+            if overdraft < 0 or (overdraft > 0 and (entry.action_type, account[3]) != ("DEBIT", "AVAILABLE")):
                 yield f"entry {entry.seq} posts {posting.amount} to {account}, its lots say {moved[entry.seq, account]}"
+            overdrafts[account] += overdraft
+    for account, amount in overdrafts.items():
+        expected = book.overdrafts.get((account[0], account[1] or "", account[2]), 0)
+        if amount != (expected if account[3] == "AVAILABLE" else 0):
+            yield f"the overdraft of {account} is not {amount}"
 
 
 def numbers_are_dense(book: LogicalBook) -> Iterator[str]:
@@ -131,7 +154,8 @@ def numbers_are_dense(book: LogicalBook) -> Iterator[str]:
         "seq": [entry.seq for entry in book.entries],
         "lot_seq": [lot.lot_seq for lot in book.lots],
         "change_seq": [change.change_seq for change in book.changes],
-        "participant": [participant.number for participant in book.participants.values()],
+        "holder": [participant.number for participant in book.participants.values()]
+        + [group.number for group in book.groups.values()],
     }
     for name, numbers in numbered.items():
         if sorted(numbers) != list(range(1, len(numbers) + 1)):
@@ -141,51 +165,142 @@ def numbers_are_dense(book: LogicalBook) -> Iterator[str]:
             yield f"entry {later.seq} is older than the one before it"
 
 
-def failed_records_leave_nothing(book: LogicalBook) -> Iterator[str]:
-    """I10: FAILED attempts have no entry, and no change but creation and enrollment."""
-    failed = {outcome.log_seq for outcome in book.outcomes if outcome.status == "FAILED"}
+def causes_exist(book: LogicalBook) -> Iterator[str]:
+    """I10: entries and changes have a cause that happened then; FAILED attempts leave creation and enrollment only."""
+    last = {outcome.log_seq: outcome for outcome in book.outcomes}
+    attempts = {(outcome.log_seq, outcome.processed_at) for outcome in book.outcomes}
+    lots = {lot.lot_seq for lot in book.lots}
     for entry in book.entries:
-        if entry.cause != "DUE" and entry.cause_number in failed:
-            yield f"entry {entry.seq} belongs to record {entry.cause_number}, which failed"
+        if entry.cause == "DUE":
+            if entry.cause_number not in lots:
+                yield f"entry {entry.seq} is about lot {entry.cause_number}, which does not exist"
+            continue
+        outcome = last.get(entry.cause_number)
+        if outcome is None or outcome.status == "FAILED" or outcome.processed_at != entry.created_at:
+            yield f"entry {entry.seq} belongs to record {entry.cause_number}, which did not complete then"
     for change in book.changes:
-        if change.cause_number in failed and change.state_type not in ("participant", "enrollment"):
+        if change.cause == "DUE" or change.cause_number is None:
+            continue
+        outcome = last.get(change.cause_number)
+        if outcome is None or (change.cause_number, change.changed_at) not in attempts:
+            yield f"change {change.change_seq} belongs to record {change.cause_number}, which was not processed then"
+        elif outcome.status == "FAILED" and (
+            change.rule is not None or change.state_type not in ("participant", "enrollment")
+        ):
             yield f"change {change.change_seq} belongs to record {change.cause_number}, which failed"
+
+
+def attempts_end_with_success(book: LogicalBook) -> Iterator[str]:
+    """I11: attempts are numbered from 1, and nothing follows a COMPLETED one."""
+    attempts: dict[int, list[RecordOutcome]] = defaultdict(list)
+    for outcome in book.outcomes:
+        attempts[outcome.log_seq].append(outcome)
+    for record in book.records:
+        own = attempts[record.log_seq]
+        if [outcome.attempt for outcome in own] != list(range(1, len(own) + 1)) or not own:
+            yield f"record {record.log_seq} has the attempts {[outcome.attempt for outcome in own]}"
+        if any(outcome.status == "COMPLETED" for outcome in own[:-1]):
+            yield f"record {record.log_seq} was tried again after it had completed"
+        if any((outcome.by_operation is None) != (outcome.attempt == 1) for outcome in own):
+            yield f"record {record.log_seq} has an attempt that nobody asked for"
+
+
+def keys_are_unique(book: LogicalBook) -> Iterator[str]:
+    """I12."""
+    seen: set[tuple[str | None, ...]] = set()
+    for record in book.records:
+        kind = record.type if record.kind == "OPERATION" else "event"
+        name = (kind, record.program, record.idempotency_key)
+        if name in seen:
+            yield f"record {record.log_seq} has the key of another one: {name}"
+        seen.add(name)
 
 
 def state_folds_changes(book: LogicalBook) -> Iterator[str]:
     """I13, for what the change log carries in plain form."""
-    tags: set[tuple[str, str, str]] = set()
-    counters: dict[tuple[str, str, str], str] = {}
-    enrolled: set[tuple[str, str]] = set()
+    folded: dict[str, State] = defaultdict(dict)
     for change in book.changes:
         name = (*change.entity, change.key)
-        match change.state_type, change.operation:
-            case "tag", "add":
-                tags.add(name)
-            case "tag", "remove":
-                tags.remove(name)
-            case "counter", _:
-                counters[name] = change.new_value or ""
-            case "enrollment", _:
-                enrolled.add((change.entity[1], change.key))
-    if tags != book.tags:
-        yield f"tags are {sorted(book.tags)}, the changes give {sorted(tags)}"
-    if counters != {name: counter.value for name, counter in book.counters.items()}:
-        yield f"counters are {book.counters}, the changes give {counters}"
-    if enrolled != book.enrollments.keys():
-        yield f"enrollments are {book.enrollments}, the changes give {enrolled}"
+        if change.operation in ("delete", "remove"):
+            folded[change.state_type].pop(name, None)
+        else:
+            folded[change.state_type][name] = change.new_value or ""
+    for state_type, stored in _stored_state(book).items():
+        if folded[state_type] != stored:
+            wrong = sorted(set(folded[state_type].items()) ^ set(stored.items()))
+            yield f"{state_type}: changes and state differ in {wrong}"
+
+
+def _stored_state(book: LogicalBook) -> dict[str, State]:
+    """The state that the changes of each type fold to, by (entity type, entity, key), as JSON text."""
+    profiles: State = {
+        ("PARTICIPANT", name, field): json_text(text) or ""
+        for name, participant in book.participants.items()
+        for field, text in {"status": participant.status, **participant.profile}.items()
+    }
+    groups: State = {
+        ("GROUP", key, field): json_text(text) or ""
+        for key, group in book.groups.items()
+        for field, text in {"status": group.status, "name": group.name}.items()
+    }
+    return {
+        "tag": dict.fromkeys(book.tags, ""),
+        "counter": {name: counter.value for name, counter in book.counters.items()},
+        "attribute": {name: json_text(text) or "" for name, text in book.attributes.items()},
+        "tier": {
+            ("PARTICIPANT", who, f"{program}/{key}"): json_text(tier.level) or ""
+            for (who, program, key), tier in book.tiers.items()
+        },
+        "enrollment": {
+            ("PARTICIPANT", who, program): json_text(status) or ""
+            for (who, program), status in book.enrollments.items()
+        },
+        "member": {
+            ("GROUP", group, who): f'{{"role":"{member.role}","status":"{member.status}"}}'
+            for (group, who), member in book.members.items()
+        },
+        "participant": profiles,
+        "group": groups,
+    }
+
+
+def budgets_add_up(book: LogicalBook) -> Iterator[str]:
+    """I14: what is consumed is the sum of the measures (§10.4) of the rule's credits since the last reset."""
+    done_by = {(row.log_seq, row.processed_at): row.by_operation or row.log_seq for row in book.outcomes}
+    for (program, rule, asset), budget in book.budgets.items():
+        # Due resets come before anything else of their time; a `reset_budget` in the order of the log.
+        resets = [
+            (change.changed_at, change.cause_number or 0)
+            for change in book.changes
+            if (change.state_type, change.entity[1], change.key) == ("budget", program, f"{rule}/{asset}")
+        ]
+        total = 0
+        for entry in book.entries:
+            if (entry.program, entry.rule, entry.asset) != (program, rule, asset):
+                continue
+            done_at = (entry.created_at, done_by[entry.cause_number, entry.created_at])
+            if entry.action_type in ("CREDIT", "SETTLE") and (not resets or done_at > resets[-1]):
+                held = sum(posting.amount for posting in entry.postings if posting.account[3] == "HELD")
+                total += max(entry.amount + min(held, 0), 0)
+        if total != budget.consumed:
+            yield f"budget {program}/{rule}/{asset} has consumed {budget.consumed}, its credits add up to {total}"
 
 
 def nothing_is_overdue(book: LogicalBook) -> Iterator[str]:
     """I16."""
+    due: dict[str, int | None] = {}
     for lot in book.lots:
-        due_at = {"DEFERRED": lot.matures_at, "AVAILABLE": lot.expires_at}.get(lot.status)
+        due[f"lot {lot.lot_seq}"] = {"DEFERRED": lot.matures_at, "AVAILABLE": lot.expires_at}.get(lot.status)
+    due |= {f"event {key}": scheduled.due_at for key, scheduled in book.schedule.items()}
+    due |= {f"budget {name}": budget.next_reset_at for name, budget in book.budgets.items()}
+    due |= {f"tier {name}": tier.expires_at for name, tier in book.tiers.items()}
+    for what, due_at in due.items():
         if due_at is not None and book.book_clock is not None and due_at <= book.book_clock:
-            yield f"lot {lot.lot_seq} is {lot.status} and was due at {due_at}"
+            yield f"{what} was due at {due_at}"
 
 
 def counts_tie(book: LogicalBook) -> Iterator[str]:
-    """I17."""
+    """I17; in the middle of a run there are rows read that are not yet anything."""
     counts = book.counts
     if counts is None:
         return
@@ -193,6 +308,10 @@ def counts_tie(book: LogicalBook) -> Iterator[str]:
         yield f"records are not outcomes: {counts}"
     if len(book.records) != counts.events + counts.operations + counts.generated:
         yield f"{len(book.records)} records, but {counts}"
+    if counts.rows_read < counts.events + counts.operations + counts.duplicates + counts.rejected:
+        yield f"more records than rows: {counts}"
+    if counts.late > counts.events + counts.operations:
+        yield f"more late records than external ones: {counts}"
 
 
 CHECKS: tuple[tuple[str, Callable[[LogicalBook], Iterator[str]]], ...] = (
@@ -204,8 +323,11 @@ CHECKS: tuple[tuple[str, Callable[[LogicalBook], Iterator[str]]], ...] = (
     ("I7", lots_fold_their_moves),
     ("I8", postings_follow_lot_moves),
     ("I9", numbers_are_dense),
-    ("I10", failed_records_leave_nothing),
+    ("I10", causes_exist),
+    ("I11", attempts_end_with_success),
+    ("I12", keys_are_unique),
     ("I13", state_folds_changes),
+    ("I14", budgets_add_up),
     ("I16", nothing_is_overdue),
     ("I17", counts_tie),
 )

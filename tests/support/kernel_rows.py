@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 
 from earnbook.ledger.schema import (
-    BAIL,
     COLUMN_SCALE_MAX,
     FX_COLUMNS,
     FX_REFERENCE,
@@ -27,6 +26,7 @@ from earnbook.ledger.schema import (
     FX_VALUE_SCALE,
     TIME_NONE,
     WORD_SECTIONS,
+    Bail,
     Cells,
     Columns,
     Kind,
@@ -36,6 +36,7 @@ from earnbook.ledger.schema import (
     word_count,
 )
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset, look_up, precompute
+from earnbook.rules.lower_kernel import FUNCTIONS_START
 from earnbook.rules.plan_columns import PrecomputedColumn
 from earnbook.rules.proposal import decimals_of
 from earnbook.rules.syntax import Uint
@@ -82,11 +83,12 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One event; `participant` None stands for an event without one."""
+    """One event; `participant` None stands for an event without one, `group` None for one that names no group."""
 
     event: dict[str, Any]
     participant: Entity | None = field(default_factory=Entity)
     program: Entity = field(default_factory=Entity)
+    group: Entity | None = None
     now: int = NOW
     processed_at: int = NOW
 
@@ -122,7 +124,7 @@ def interpreted(source: str) -> Callable[..., int]:
         "store_int64": _store,
     }
     names |= {"np": np, "propose_signature": lambda: None}
-    exec(compile(source[source.index("BAIL = ") :], "<kernel>", "exec"), names)
+    exec(compile(source[source.index(FUNCTIONS_START) :], "<kernel>", "exec"), names)
     return cast("Callable[..., int]", names["propose"])
 
 
@@ -134,6 +136,14 @@ def run_kernel(
     ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool, propose: object | None = None
 ) -> list[Proposed | None]:
     """What the kernel of the only program proposes for each row; None where it bails out."""
+    results = kernel_results(ruleset, rows, pool, propose)
+    return [None if isinstance(result, Bail) else result for result in results]
+
+
+def kernel_results(
+    ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool, propose: object | None = None
+) -> list[Proposed | Bail]:
+    """What the kernel of the only program proposes for each row, or why it bails out."""
     program = ruleset.programs[0]
     chosen = propose or program.propose
     assert chosen is not None, program.refused
@@ -141,12 +151,13 @@ def run_kernel(
     arguments = kernel_arguments(ruleset, rows, pool)
     words = np.full(WORD_SECTIONS * word_count(len(program.rules)), 0xFF, dtype=np.uint64)
     effects = np.full((max(1, len(program.actions)), FX_COLUMNS), 77, dtype=np.int64)
-    results: list[Proposed | None] = []
+    results: list[Proposed | Bail] = []
     for number, row in enumerate(rows):
         slot = -1 if row.participant is None else 2 * number + 1
-        places = (number, slot, 2 * number, -1, row.processed_at)
+        group = -1 if row.group is None else 2 * len(rows) + number
+        places = (number, slot, 2 * number, group, row.processed_at)
         count = propose(*places, *arguments, effects, words)
-        results.append(None if count == BAIL else _proposed(effects, words, count))
+        results.append(Bail(count) if count < 0 else _proposed(effects, words, count))
     return results
 
 
@@ -155,7 +166,7 @@ def kernel_arguments(
 ) -> tuple[Columns, Cells, np.ndarray[Any, Any], Tables]:
     """Columns, cells, literals and tables of the rows, as `propose` of the only program takes them.
 
-    The participant of row n has slot 2n + 1, its program slot 2n.
+    The participant of row n has slot 2n + 1, its program slot 2n; groups follow after all of them.
     """
     columns = _columns(ruleset, rows, pool)
     cells, literals = _cells(ruleset.programs[0], rows, pool)
@@ -173,7 +184,10 @@ def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> l
         participant = nobody if row.participant is None else row.participant.scope(row.now)
         model = program.plan.program
         program_scope = {**row.program.scope(row.now), "id": model.id, "key": model.key}
-        proposal = program.propose_row(row.event, participant, program_scope, row.now, row.processed_at)
+        group = None if row.group is None else row.group.scope(row.now)
+        if group is not None:
+            del group["tiers"]  # groups have none (§8.3)
+        proposal = program.propose_row(row.event, participant, program_scope, row.now, row.processed_at, group=group)
         count = proposal.write(effects, words, program_slot=2 * number, code_of=pool.code_of)
         results.append(_proposed(effects, words, count))
     return results
@@ -258,7 +272,7 @@ def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[C
             literals.append(pool.code_of(literal.text))
         else:
             literals.append(keys[literal.kind].setdefault(literal.text, len(keys[literal.kind])))
-    slots = 2 * len(rows)
+    slots = 3 * len(rows)
     wide = max(1, *(len(known) for known in keys.values()))
 
     def table(item: Any, value: int = 0) -> Any:
@@ -280,7 +294,8 @@ def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[C
         table(np.int64, TIME_NONE),
     )
     for number, row in enumerate(rows):
-        for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity())):
+        group = (2 * len(rows) + number, row.group or Entity())
+        for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity()), group):
             _fill(cells, slot, entity, keys, pool)
     return cells, np.array(literals or [0], dtype=np.int64)
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import classify_amount, format_minor, split_words
-from earnbook.ledger.kernel import DONE, Rules, decide, propose_list
+from earnbook.ledger.kernel import DONE, MISS, Rules, decide, propose_list
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
 from earnbook.ledger.schema import (
@@ -25,6 +26,7 @@ from earnbook.ledger.schema import (
     FX_REFERENCE_CODE,
     FX_TARGET,
     FX_TARGET_CODE,
+    FX_TARGET_KIND,
     FX_TEXT,
     FX_TEXT_KIND,
     FX_VALUE,
@@ -33,15 +35,18 @@ from earnbook.ledger.schema import (
     FX_VALUE_SCALE,
     Bucket,
     Columns,
+    EntityType,
     EntryType,
     Kind,
     OperationType,
     Outcome,
     RecordKind,
+    Status,
     Tables,
+    TargetKind,
 )
 from earnbook.ledger.state import Registers, State
-from earnbook.ledger.state_load import add_persons, open_lots
+from earnbook.ledger.state_load import add_holders, add_persons, open_lots
 from earnbook.ledger.terms import Terms
 
 HOUR = 3_600_000_000
@@ -51,23 +56,30 @@ SYSTEMS = {1: "ISSUANCE", 2: "REDEMPTION", 3: "BREAKAGE"}
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """One effect of an event, as the rules would propose it; `value` is an amount or a counter delta."""
+    """One effect of an event, as the rules would propose it; `value` is an amount or a counter delta.
+
+    `whom` names a participant or group as target, `by` says how; an id is what `Driver.origins` knows.
+    """
 
     action: int
     value: str | None = None
     target: int = -1
+    whom: str | None = None
+    by: TargetKind = TargetKind.EXTERNAL_ID
     target_code: Outcome = Outcome.OK
     value_code: Outcome = Outcome.OK
     reference_code: Outcome = Outcome.OK
     reference: int = -1
     attribute: tuple[Kind, int, int] | None = None  # kind, value, scale
 
-    def row(self) -> list[int]:
+    def row(self, pool: StringPool) -> list[int]:
         """The row of EFFECTS."""
         row = [0] * FX_COLUMNS
         row[FX_ACTION], row[FX_TARGET], row[FX_TARGET_CODE] = self.action, self.target, int(self.target_code)
         row[FX_VALUE_CODE], row[FX_REFERENCE_CODE] = int(self.value_code), int(self.reference_code)
         row[FX_REFERENCE] = self.reference
+        if self.whom is not None:
+            row[FX_TARGET], row[FX_TARGET_KIND] = pool.intern_text(self.whom), int(self.by)
         if self.value is not None:
             whole, _, fraction = self.value.partition(".")
             row[FX_VALUE], row[FX_VALUE_HIGH] = split_words(int(whole + fraction))
@@ -90,6 +102,7 @@ class Event:
     base: int | None = None
     recipient: str | None = None
     program: int = 0
+    group: str | None = None
     words: tuple[int, ...] = (1, 0, 0, 0, 0)
 
 
@@ -121,6 +134,17 @@ class Driver:
         self.outcomes: list[dict[str, Any]] = []
         self.snapshots: list[dict[tuple[int, int], int]] = []
         self.names: dict[int, str] = {}
+        self.misses: list[str] = []
+
+    def add_group(self, name: str, status: Status = Status.ACTIVE) -> int:
+        """Make a group, as an operation would; returns its slot."""
+        registers = self.state.table(at.REGISTERS)[0]
+        registers[at.R_HOLDER] += 1
+        number = int(registers[at.R_HOLDER])
+        (slot,) = add_holders(self.state, [number], int(status), int(EntityType.GROUP)).tolist()
+        self.state.table(at.PERSON_SLOTS)[self.person(name), 0] = slot
+        self.names[number] = name
+        return int(slot)
 
     def person(self, name: str | None) -> int:
         """The index of a person; new names become persons that may be created."""
@@ -141,26 +165,34 @@ class Driver:
         self.state.begin_batch(self._work(batch))
         rules = Rules(propose_list([None] * len(self.terms.programs)), np.zeros(1, np.int64), _no_tables())
         options: dict[str, Any] = {} if until is None else {"until": until}
-        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) == BAIL:
+        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) in (BAIL, MISS):
+            if code == MISS:
+                self._look_up()
+                continue
             event = batch[self.state.cursor]
             assert isinstance(event, Event)
             effects = event.effects(self.state) if callable(event.effects) else event.effects
-            self.state.give([effect.row() for effect in effects], event.words)
+            self.state.give([effect.row(self.pool) for effect in effects], event.words)
         assert code == DONE, code
         self._collect()
         return [Outcome(row["outcome"]) for row in self.outcomes[len(self.outcomes) - len(batch) :]]
 
+    def _look_up(self) -> None:
+        kind, code = self.state.missing_target
+        text = self.pool.text(code)
+        self.misses.append(text)
+        meaning = self.person(text) + 1 if text else -int(Outcome.TARGET_MISSING)
+        self.state.name_targets(kind, np.array([code]), np.array([meaning]))
+
     def _work(self, batch: list[Event | Operation]) -> Any:
-        columns: dict[str, list[int]] = {
-            name: []
-            for name in ("kind", "program", "person", "recipient", "base", "operation", "asset", "amount", "code")
-        }
+        names = "kind program person recipient base operation asset amount code group"
+        columns: dict[str, list[int]] = {name: [] for name in names.split()}
         for record in batch:
             row = dict.fromkeys(columns, 0)
-            row |= {"program": record.program, "person": -1, "recipient": -1, "base": record.at}
+            row |= {"program": record.program, "person": -1, "recipient": -1, "base": record.at, "group": -1}
             if isinstance(record, Event):
                 row |= {"kind": RecordKind.EVENT, "person": self.person(record.who)}
-                row |= {"recipient": self.person(record.recipient)}
+                row |= {"recipient": self.person(record.recipient), "group": self.person(record.group)}
                 row["base"] = record.at if record.base is None else record.base
             else:
                 scale = self.terms.assets[record.asset].scale if record.asset >= 0 else 0

@@ -189,7 +189,7 @@ class Change:
     | tag | holder or program | the tag | add, remove | None |
     | counter | holder or program | its key | set, auto_reset, delete | the number, without its window |
     | attribute | holder or program | its key | set, delete | the text |
-    | tier | participant | the tier type's key | set, delete | the level's key, None for base |
+    | tier | participant | `program/tier type` | set, delete | the level's key, None for base |
     | participant | participant | `status` (also its creation) or the field | set | the text |
     | enrollment | participant | the program | set | the status |
     | group | group | `status` (first row of its creation), `name` | set | the text |

@@ -12,19 +12,24 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from tests.support.features import BASIC, EVENT_TYPES, GROUPS, Features, drawn_features, group_id, participant_id
 from tests.support.logical import Run, Scenario
+from tests.support.logs_operations import first_members, random_operation
+from tests.support.logs_stories import random_story
 from tests.support.oracle_definitions import read_definitions
-from tests.support.oracle_intake import Rejected, read_row
+from tests.support.oracle_intake import read_row
+from tests.support.oracle_json import Rejected
 from tests.support.programs import DAYS, TYPES, random_definitions
 
 PEOPLE = ("alice", "alice", "alice", "bob", "bob", "Zoë", "12")
 
 
-def random_scenario(definitions_seed: int, log_seed: int) -> Scenario:
-    """The scenario of two seeds; the same seeds give the same scenario everywhere."""
-    definitions = random_definitions(definitions_seed)
+def random_scenario(definitions_seed: int, log_seed: int, features: Features = BASIC) -> Scenario:
+    """The scenario of two seeds and a set of features; the same ones give the same scenario everywhere."""
+    definitions = random_definitions(definitions_seed, features)
+    features = drawn_features(definitions_seed, features)
     chance = random.Random(f"log {definitions_seed} {log_seed}")
-    return Scenario(definitions=definitions, runs=tuple(_runs(chance, definitions)))
+    return Scenario(definitions=definitions, runs=tuple(_runs(chance, definitions, features)))
 
 
 def random_month(definitions_seed: int, log_seed: int, rows: int) -> Scenario:
@@ -50,8 +55,9 @@ def cut_by_days(scenario: Scenario, days: int) -> Scenario:
     )
 
 
-def _runs(chance: random.Random, definitions: Mapping[str, Any]) -> list[Run]:
-    lines = _log(chance, definitions, chance.choice((1, 5, 15, 30, 60)))
+def _runs(chance: random.Random, definitions: Mapping[str, Any], features: Features) -> list[Run]:
+    sizes = (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
+    lines = _log(chance, definitions, chance.choice(sizes), features)
     cuts = sorted(chance.randint(0, len(lines)) for _ in range(chance.choice((0, 0, 1, 2))))
     runs = []
     fixed_days = iter(("2026-02-01", "2026-02-03", "2026-02-10"))
@@ -67,9 +73,10 @@ def _runs(chance: random.Random, definitions: Mapping[str, Any]) -> list[Run]:
     return runs
 
 
-def _log(chance: random.Random, definitions: Mapping[str, Any], size: int) -> list[str]:
+def _log(chance: random.Random, definitions: Mapping[str, Any], size: int, features: Features = BASIC) -> list[str]:
     """NDJSON rows in no order: records, repeats of them, conflicts, and rows that are none."""
-    rows: list[str] = []
+    first = first_members(chance, definitions, features)
+    rows = [_complete(f"g{number}", *members) for number, members in enumerate(first)]
     for number in range(size):
         luck = chance.random()
         if luck < 0.06 and rows:
@@ -77,20 +84,32 @@ def _log(chance: random.Random, definitions: Mapping[str, Any], size: int) -> li
         elif luck < 0.09 and rows:
             rows.append(chance.choice(rows).replace("amount", "amounts", 1))
         elif luck < 0.12:
-            rows.append(_damaged(chance, _event(chance, definitions, number)))
+            rows.append(_damaged(chance, _event(chance, definitions, number, features)))
         elif luck < 0.22:
             rows.append(_operation(chance, definitions, number))
+        elif luck < 0.48 and features and (members := random_operation(chance, definitions, features, number)):
+            # A retry comes late, when what made the event fail may be over.
+            time = f"{DAYS[-1]}T18:00:00Z" if members["type"] == '"retry_event"' else _time(chance)
+            rows.append(_complete(f"o{number}", time, members))
+        elif luck < 0.56 and features:
+            rows += random_story(chance, definitions, features, number)
         else:
-            rows.append(_event(chance, definitions, number))
+            rows.append(_event(chance, definitions, number, features))
     return rows
 
 
-def _event(chance: random.Random, definitions: Mapping[str, Any], number: int) -> str:
+def _complete(key: str, time: str, members: Mapping[str, str]) -> str:
+    """An operation as a row, with its key and time."""
+    whole = {**members, "idempotency_key": _quoted(key), "effective_at": _quoted(time)}
+    return "{" + ", ".join(f"{_quoted(name)}: {text}" for name, text in whole.items()) + "}"
+
+
+def _event(chance: random.Random, definitions: Mapping[str, Any], number: int, features: Features) -> str:
     fields = {
         "program_id": _quoted(chance.choice(definitions["programs"])["key"]),
         "idempotency_key": _quoted(f"k{number if chance.random() < 0.95 else number // 2}"),
         "event_timestamp": _quoted(_time(chance)),
-        "event_data": random_event_data(chance),
+        "event_data": random_event_data(chance, features),
     }
     name = chance.choice(PEOPLE)
     if chance.random() < 0.1:
@@ -114,7 +133,7 @@ def _participant_id(chance: random.Random, name: str) -> str:
     return str(uuid.uuid5(organization, f"participant:{name}" if known else "participant:nobody"))
 
 
-def random_event_data(chance: random.Random) -> str:
+def random_event_data(chance: random.Random, features: Features = BASIC) -> str:
     """JSON text of an `event_data` object: members that rules ask for, some absent, some of another type."""
     members = {
         "type": _quoted(chance.choice(TYPES)),
@@ -133,11 +152,30 @@ def random_event_data(chance: random.Random) -> str:
         "tiny": chance.choice(("1e-7", "0.0000000000000000001", "1e-18", "0.001")),
     }
     members |= {name: text for name, text in optional.items() if chance.random() < 0.8}
+    if features:
+        members |= _feature_members(chance, features)
     if chance.random() < 0.05:
         members.pop("type")
     if chance.random() < 0.05:
         members["amount"] = chance.choice(("null", '"10"', "true", "[1]"))
     return _object(chance, members)
+
+
+def _feature_members(chance: random.Random, features: Features) -> dict[str, str]:
+    """Members that the rules of features ask for, and a type that they wait for."""
+    types = [kind for feature in sorted(features) for kind in EVENT_TYPES.get(feature, ())]
+    people = ("alice", "bob", "Zoë", "newcomer")
+    optional = {
+        "ref": chance.choice(('"R-1"',) * 12 + ('"R-2"',) * 6 + ('"R-3"', '""', "7")),
+        "friend": chance.choice(('"alice"', '"bob"', '"bob"', '"newcomer"', '"Zoë"', "null", '""', "12")),
+        "friend_id": _quoted(chance.choice((participant_id(chance.choice(people)), "bob", ""))),
+        "group": _quoted(chance.choice((*GROUPS, *GROUPS, group_id("smith"), "nobody", ""))),
+    }
+    members = {name: text for name, text in optional.items() if chance.random() < 0.9}
+    if types and chance.random() < 0.6:
+        members["type"] = _quoted(chance.choice(types))
+        members["amount"] = chance.choice(("1", "5", "10", "20", "50", "12.5", "100"))
+    return members
 
 
 def _number_text(chance: random.Random) -> str:

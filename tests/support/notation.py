@@ -141,6 +141,7 @@ class _Reading:
         self._next = 0
         self._moves = book.lot_moves
         self._lots = {lot.lot_seq: lot for lot in book.lots}
+        self._groups = book.groups
         self._failures = [outcome for outcome in book.outcomes if outcome.status == "FAILED"]
         self._next_failure = 0
         self._balances: dict[Account, int] = {}
@@ -186,7 +187,7 @@ class _Reading:
         if shown != wanted:
             self._report(step, f"lots are {shown}")
         overdraft = sum(remaining for _, remaining, status, _ in shown.values() if status == "AVAILABLE")
-        overdraft -= self._balances.get(("PARTICIPANT", step.holder, self._asset, "AVAILABLE"), 0)
+        overdraft -= self._balances.get((self._kind(step.holder), step.holder, self._asset, "AVAILABLE"), 0)
         if overdraft != self._minor(step.overdraft):
             self._report(step, f"the overdraft is {overdraft} minor units")
 
@@ -226,7 +227,10 @@ class _Reading:
         if name == "wallet":
             return ("PROGRAM", program, self._asset, "AVAILABLE")
         holder, _, bucket = name.rpartition(".")
-        return ("PARTICIPANT", holder, self._asset, BUCKETS[bucket])
+        return (self._kind(holder), holder, self._asset, BUCKETS[bucket])
+
+    def _kind(self, holder: str) -> str:
+        return "GROUP" if holder in self._groups else "PARTICIPANT"
 
     def _minor(self, amount: Decimal) -> int:
         return int(amount.scaleb(self._scale))

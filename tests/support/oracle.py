@@ -1,38 +1,50 @@
 """The slow oracle: an obvious model of SEMANTICS in dictionaries and decimals, one record at a time.
 
 `run_oracle(scenario)` gives the logical book that every engine must give. It shares no code with `earnbook.ledger`,
-`earnbook.pipeline` or the kernel target of the rules; CEL it evaluates with the closures, which have their own tests.
+`earnbook.pipeline` or the targets of the rules; only syntax trees and CEL values are those of `earnbook.rules`, which
+have their own tests.
 
-It models definitions, the order and the clocks (§4), intake and idempotency (§3), due work of ranks 1 and 2 (§4.4),
-programs and participants (§7), rules (§10), the actions CREDIT, DEBIT, COUNTER, TAG, UNTAG and SET_ATTRIBUTE (§12), and
-the operations fund and burn (§15.2). Another rank of due work is another iterator in `_due_items`; another operation is
-another branch of `_operate`.
+It models definitions, the order and the clocks (§4), intake and idempotency (§3), due work of ranks 1 to 4 and 7
+(§4.4), programs, participants and groups (§7, §8), rules with all actions (§9 to §13), tiers without lifecycle (§14),
+generated events of rules (§17.5), the operations fund and burn (§15.2) and those on members and state (§15.3).
+Redemptions, transfers, the other operations on money, automations and the lifecycle of tiers are not modelled: another
+rank of due work is another iterator in `_due_items`, another operation another verb in `oracle_operations.py`.
+
+Where SEMANTICS is open, the decision stands in the module that takes it; of this one: a generated event is never late
+and makes no later record late; due work that a record brings about at or before its own processing time is done
+directly after it, which is the same as before the next record.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 
 from tests.support.logical import (
-    Change,
+    Budget,
     Counter,
-    Counts,
-    Evaluation,
     LogicalBook,
-    Participant,
     RecordOutcome,
     Reject,
     Run,
     Scenario,
+    Scheduled,
 )
 from tests.support.logical import Record as LogicalRecord
-from tests.support.oracle_definitions import Program, read_definitions
-from tests.support.oracle_intake import Person, Record, Rejected, read_row
-from tests.support.oracle_ledger import Cause, DueItem, Failure, burn, due_lots, fund
-from tests.support.oracle_rules import Turn, go_through_rules, minor_units, number_text, scope_of
-from tests.support.oracle_state import State
+from tests.support.oracle_budgets import due_budgets, start_budgets
+from tests.support.oracle_definitions import Program, is_id, read_definitions
+from tests.support.oracle_intake import Person, Record, read_row
+from tests.support.oracle_json import Rejected, number_text
+from tests.support.oracle_ledger import DueItem, due_lots
+from tests.support.oracle_log import Event, Log
+from tests.support.oracle_members import admit, find_participant, known_participant
+from tests.support.oracle_operations import operate
+from tests.support.oracle_rules import go_through_rules
+from tests.support.oracle_state import Cause, Failure, GeneratedEvent, State
+from tests.support.oracle_tiers import due_tiers
 from tests.support.oracle_times import parse_time
+from tests.support.oracle_turn import Turn, scope_of
 
 
 def run_oracle(scenario: Scenario, *, after_record: Callable[[LogicalBook], None] | None = None) -> LogicalBook:
@@ -43,27 +55,14 @@ def run_oracle(scenario: Scenario, *, after_record: Callable[[LogicalBook], None
     return oracle.book()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Log:
-    """What is written about records: never undone, unlike `State`."""
-
-    records: list[LogicalRecord] = field(default_factory=list)
-    outcomes: list[RecordOutcome] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
-    rejects: set[Reject] = field(default_factory=set)
-    originals: dict[tuple[str, str | None, str], object] = field(default_factory=dict)
-    latest: int | None = None
-    rows_read: int = 0
-    duplicates: int = 0
-
-
 class Oracle:
     """A book that records are fed to, run by run."""
 
     def __init__(self, scenario: Scenario, after_record: Callable[[LogicalBook], None] | None = None) -> None:
         self._definitions = read_definitions(scenario.definitions)
+        self._is_loaded = False
         self._state = State()
-        self._log = _Log()
+        self._log = Log()
         self._after_record = after_record
 
     def run(self, number: int, run: Run) -> None:
@@ -80,6 +79,7 @@ class Oracle:
             self._take(record, record.timestamp if fixed_at is None else fixed_at)
         if run.lines and fixed_at is not None:
             self._do_due_work(fixed_at)
+            self._load()
         if before == (self._state.log_seq, self._state.book_clock, len(self._log.rejects)):
             # A run of nothing but duplicates commits no batch, so no batch counts its rows.
             self._log.rows_read, self._log.duplicates = counted
@@ -90,6 +90,17 @@ class Oracle:
     def _report(self) -> None:
         if self._after_record is not None:
             self._after_record(self.book())
+
+    def _load(self) -> None:
+        """The definitions come into force, at the processing time of the first record (§6.3)."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        for program in self._definitions.programs.values():
+            self._state.programs[program.key] = program.status
+        for asset in self._definitions.assets.values():
+            self._state.asset_links |= {(program, asset.symbol) for program in asset.programs}
+        start_budgets(self._state, self._definitions, self._state.processing_time)
 
     def _conform(self, number: int, run: Run) -> Iterator[Record]:
         for row, line in enumerate(run.lines, start=1):
@@ -111,12 +122,14 @@ class Oracle:
         self._log.originals[record.scope] = record.payload
         clock = self._state.book_clock
         self._do_due_work(base_time if clock is None else max(base_time, clock))
+        self._load()
         self._state.log_seq += 1
         self._enter(record)
         if record.type is None:
-            self._process_event(record)
+            self._process_external(record)
         else:
             self._process_operation(record)
+        self._do_due_work(self._state.processing_time)
         self._report()
 
     def _enter(self, record: Record) -> None:
@@ -139,6 +152,11 @@ class Oracle:
     def _due_items(self) -> Iterator[DueItem]:
         """Everything that will become due, of every rank the oracle knows (§4.4)."""
         yield from due_lots(self._state, dict(self._definitions.assets))
+        yield from due_budgets(self._state, self._definitions)
+        yield from due_tiers(self._state, self._definitions)
+        for waiting in self._state.waiting:
+            perform = partial(self._process_generated, waiting)
+            yield DueItem(due_at=waiting.due_at, rank=7, key=waiting.key, perform=perform)
 
     def _do_due_work(self, until: int) -> None:
         """One item at a time, the smallest (due time, rank, key) first; then the book clock is `until` (§4.4)."""
@@ -148,163 +166,175 @@ class Oracle:
                 break
             item = min(due, key=lambda item: (item.due_at, item.rank, item.key))
             clock = self._state.book_clock
-            processed_at = item.due_at if clock is None else max(item.due_at, clock)
-            item.perform(processed_at)
-            self._state.book_clock = processed_at
+            self._state.book_clock = item.due_at if clock is None else max(item.due_at, clock)
+            item.perform(self._state.book_clock)
         self._state.book_clock = until
+
+    def _process_generated(self, waiting: GeneratedEvent, processed_at: int) -> None:
+        """A generated event becomes a record and goes through the rules like any other (§17.5)."""
+        state = self._state
+        assert processed_at == state.processing_time
+        state.waiting.remove(waiting)
+        state.log_seq += 1
+        self._log.records.append(
+            LogicalRecord(
+                log_seq=state.log_seq,
+                kind="EVENT",
+                type="SYSTEM",
+                program=waiting.program,
+                idempotency_key=waiting.idempotency_key,
+                timestamp=waiting.due_at,
+                late=False,
+                parent=waiting.parent,
+                generation=waiting.generation,
+            )
+        )
+        event = Event(
+            log_seq=state.log_seq,
+            program=waiting.program,
+            key=waiting.idempotency_key,
+            timestamp=waiting.due_at,
+            person=Person(external_id=waiting.participant, id=None),
+            recipient=None,
+            data=waiting.data,
+            generation=waiting.generation,
+            descends_from_broadcast=waiting.descends_from_broadcast,
+        )
+        self._log.events.append(event)
+        self._attempt(event, None)
 
     # --- events -----------------------------------------------------------------------------------------------------
 
-    def _process_event(self, record: Record) -> None:
-        program = self._definitions.programs[record.program]
-        if program.status != "ACTIVE":
-            self._conclude(f"PROGRAM_{program.status}", None, None)
+    def _process_external(self, record: Record) -> None:
+        assert record.program is not None
+        event = Event(
+            log_seq=self._state.log_seq,
+            program=record.program,
+            key=record.key,
+            timestamp=record.timestamp,
+            person=record.person,
+            recipient=record.recipient,
+            data=record.data,
+        )
+        self._log.events.append(event)
+        self._attempt(event, None)
+
+    def _attempt(self, event: Event, by_operation: int | None) -> None:
+        """One attempt at an event, the steps of §10.1 in their order."""
+        program = self._definitions.programs[event.program]
+        status = self._state.programs[program.key]
+        if status != "ACTIVE":
+            self._conclude(event.log_seq, f"PROGRAM_{status}", None, None, by_operation=by_operation)
             return
         try:
-            participant, recipient = self._resolve(record, program)
+            participant, recipient = self._resolve(event, program)
         except Failure as failure:
-            self._conclude(failure.code, self._known(record.person), self._known(record.recipient))
+            known = [known_participant(self._state, person) for person in (event.person, event.recipient)]
+            self._conclude(event.log_seq, failure.code, *known, by_operation=by_operation)
             return
-        self._admit(participant, program)
-        if recipient is not None:
-            self._admit(recipient, program)
-        turn = Turn(
-            definitions=self._definitions,
-            record=record,
-            program=program,
-            log_seq=self._state.log_seq,
-            processed_at=self._processing_time(),
-            participant=participant,
-            recipient=recipient,
-            scope=scope_of(self._state, self._definitions, program, participant, record),
-        )
+        turn = self._turn(event, program, participant, recipient)
         attempted = self._state.snapshot()
         verdict = go_through_rules(attempted, turn)
         if verdict.code == "OK":
             self._state = attempted
         self._log.evaluations.extend(verdict.evaluations)
-        self._conclude(verdict.code, participant, recipient, rule=verdict.rule, action_index=verdict.action_index)
-
-    def _resolve(self, record: Record, program: Program) -> tuple[str, str | None]:
-        """Participant and recipient, both before either is created (§7.2)."""
-        assert record.person is not None
-        participant = self._find(record.person, program, "PARTICIPANT_NOT_FOUND")
-        if record.recipient is None:
-            return participant, None
-        return participant, self._find(record.recipient, program, "RECIPIENT_NOT_FOUND")
-
-    def _find(self, person: Person, program: Program, code: str) -> str:
-        known = self._known(person)
-        if known is not None:
-            return known
-        if person.external_id is None or not program.creates_participants:
-            raise Failure(code)
-        return person.external_id
-
-    def _known(self, person: Person | None) -> str | None:
-        """The external id of a participant that the book has."""
-        if person is None:
-            return None
-        for external_id in self._state.participants:
-            if person.external_id == external_id or person.id == self._definitions.participant_id(external_id):
-                return external_id
-        return None
-
-    def _admit(self, participant: str, program: Program) -> None:
-        """Creates and enrolls where needed; both are changes of the event, without rule (§7.2)."""
-        if participant not in self._state.participants:
-            self._state.participants[participant] = "ACTIVE"
-            self._note(participant, "participant", "status")
-        if self._state.enrollments.get((participant, program.key)) != "ACTIVE":
-            self._state.enrollments[participant, program.key] = "ACTIVE"
-            self._note(participant, "enrollment", program.key)
-
-    def _note(self, participant: str, state_type: str, key: str) -> None:
-        self._state.changes.append(
-            Change(
-                change_seq=len(self._state.changes) + 1,
-                entity=("PARTICIPANT", participant),
-                state_type=state_type,
-                key=key,
-                operation="set",
-                old_value=None,
-                new_value='"ACTIVE"',
-                cause="EVENT",
-                cause_number=self._state.log_seq,
-                rule=None,
-                action_index=None,
-                changed_at=self._processing_time(),
-            )
+        self._conclude(
+            event.log_seq,
+            verdict.code,
+            participant,
+            recipient,
+            rule=verdict.rule,
+            action_index=verdict.action_index,
+            by_operation=by_operation,
         )
+
+    def _turn(self, event: Event, program: Program, participant: str, recipient: str | None) -> Turn:
+        """Creates and enrolls who is missing, which outlives a failure, and takes the snapshot (§10.1)."""
+        processed_at = self._state.processing_time
+        cause = Cause(kind="EVENT", number=event.log_seq, program=program.key, processed_at=processed_at)
+        for name in (participant, recipient):
+            if name is not None:
+                admit(self._state, self._definitions, cause, name, program.key)
+        last = self._log.last_outcome(event.log_seq)
+        return Turn(
+            definitions=self._definitions,
+            program=program,
+            log_seq=event.log_seq,
+            attempt=1 if last is None else last.attempt + 1,
+            event_id=uuid.uuid5(program.id, event.key),
+            timestamp=event.timestamp,
+            processed_at=processed_at,
+            participant=participant,
+            recipient=recipient,
+            generation=event.generation,
+            descends_from_broadcast=event.descends_from_broadcast,
+            scope=scope_of(self._state, self._definitions, program, participant, event.data, event.timestamp),
+        )
+
+    def _resolve(self, event: Event, program: Program) -> tuple[str, str | None]:
+        """Participant and recipient, both before either is created (§7.2)."""
+        assert event.person is not None
+        participant = find_participant(self._state, event.person, program, "PARTICIPANT_NOT_FOUND")
+        if event.recipient is None:
+            return participant, None
+        return participant, find_participant(self._state, event.recipient, program, "RECIPIENT_NOT_FOUND")
 
     # --- operations -------------------------------------------------------------------------------------------------
 
     def _process_operation(self, record: Record) -> None:
-        attempted = self._state.snapshot()
+        log_seq = self._state.log_seq
         try:
-            self._operate(attempted, record)
+            if record.type == "retry_event":
+                self._attempt(self._failed_event(record), log_seq)
+                code = "OK"
+            else:
+                attempted = self._state.snapshot()
+                code = operate(attempted, self._definitions, record)
+                self._state = attempted
         except Failure as failure:
-            self._conclude(failure.code, None, None)
-            return
-        self._state = attempted
-        self._conclude("OK", None, None)
+            code = failure.code
+        self._conclude(log_seq, code, known_participant(self._state, record.person), None)
 
-    def _operate(self, state: State, record: Record) -> None:
-        """fund and burn (§15.2), tested in the order of A.1."""
+    def _failed_event(self, record: Record) -> Event:
+        """The event that `retry_event` names by key or id."""
+        assert record.program is not None
         program = self._definitions.programs[record.program]
-        if record.type == "fund" and program.status != "ACTIVE":
-            raise Failure(f"PROGRAM_{program.status}")
-        reference, description = record.fields["asset_id"], record.fields.get("description")
-        assert isinstance(reference, str)
-        asset = self._definitions.asset_named(reference)
-        if asset is None:
-            raise Failure("ASSET_NOT_FOUND")
-        if record.type == "fund" and asset.is_archived:
-            raise Failure("ASSET_ARCHIVED")
-        if program.key not in asset.programs:
-            raise Failure("ASSET_NOT_LINKED")
-        if not asset.is_prefunded:
-            raise Failure("NOT_PREFUNDED")
-        amount = minor_units(record.fields["amount"], asset)
-        if amount == 0:
-            raise Failure("AMOUNT_NOT_POSITIVE")
-        cause = Cause(
-            kind="OPERATION",
-            number=state.log_seq,
-            program=program.key,
-            processed_at=self._processing_time(),
-            description=description if isinstance(description, str) else None,
-        )
-        if record.type == "fund":
-            fund(state, cause, asset, amount)
-        else:
-            burn(state, cause, asset, amount)
-
-    def _processing_time(self) -> int:
-        """P of the record in hand: the due work before it has brought the book clock there."""
-        assert self._state.book_clock is not None
-        return self._state.book_clock
+        key, event_id = record.fields.get("event_key"), record.fields.get("event_id")
+        for event in self._log.events:
+            if event.program != program.key:
+                continue
+            if event.key == key or (isinstance(event_id, str) and is_id(event_id, uuid.uuid5(program.id, event.key))):
+                last = self._log.last_outcome(event.log_seq)
+                assert last is not None
+                if last.status != "FAILED":
+                    raise Failure("EVENT_NOT_FAILED")
+                return event
+        raise Failure("EVENT_NOT_FOUND")
 
     def _conclude(
         self,
+        log_seq: int,
         code: str,
         participant: str | None,
         recipient: str | None,
         *,
         rule: str | None = None,
         action_index: int | None = None,
+        by_operation: int | None = None,
     ) -> None:
+        last = self._log.last_outcome(log_seq)
         self._log.outcomes.append(
             RecordOutcome(
-                log_seq=self._state.log_seq,
-                attempt=1,
-                processed_at=self._processing_time(),
+                log_seq=log_seq,
+                attempt=1 if last is None else last.attempt + 1,
+                processed_at=self._state.processing_time,
                 participant=participant,
                 recipient=recipient,
                 status="COMPLETED" if code in ("OK", "NO_EFFECT") else "FAILED",
                 code=code,
                 rule=rule,
                 action_index=action_index,
+                by_operation=by_operation,
             )
         )
 
@@ -316,17 +346,14 @@ class Oracle:
         return LogicalBook(
             book_clock=state.book_clock,
             records=tuple(log.records),
-            outcomes=tuple(log.outcomes),
+            outcomes=tuple(sorted(log.outcomes, key=lambda row: (row.log_seq, row.attempt))),
             entries=tuple(state.entries),
             lots=tuple(lot for _, lot in sorted(state.lots.items())),
             lot_moves=tuple(state.lot_moves),
-            evaluations=tuple(log.evaluations),
+            evaluations=tuple(sorted(log.evaluations, key=lambda row: (row.log_seq, row.attempt, row.rule_order))),
             changes=tuple(state.changes),
             rejects=frozenset(log.rejects),
-            participants={
-                external_id: Participant(number=number, status=status)
-                for number, (external_id, status) in enumerate(state.participants.items(), start=1)
-            },
+            participants=dict(state.participants),
             enrollments=dict(state.enrollments),
             balances={account: amount for account, amount in state.balances.items() if amount},
             overdrafts={account: amount for account, amount in state.overdrafts.items() if amount},
@@ -340,20 +367,25 @@ class Oracle:
             },
             tags=frozenset(state.tags),
             attributes=dict(state.attributes),
-            counts=self._counts(),
-        )
-
-    def _counts(self) -> Counts:
-        log = self._log
-        failed = sum(outcome.status == "FAILED" for outcome in log.outcomes)
-        return Counts(
-            rows_read=log.rows_read,
-            events=sum(record.kind == "EVENT" for record in log.records),
-            operations=sum(record.kind == "OPERATION" for record in log.records),
-            duplicates=log.duplicates,
-            rejected=len(log.rejects),
-            generated=0,
-            completed=len(log.outcomes) - failed,
-            failed=failed,
-            late=sum(record.late for record in log.records),
+            groups=dict(state.groups),
+            members=dict(state.members),
+            tiers=dict(state.tiers),
+            budgets={
+                name: Budget(consumed=stored.consumed, next_reset_at=stored.next_reset_at)
+                for name, stored in state.budgets.items()
+            },
+            schedule={
+                waiting.idempotency_key: Scheduled(
+                    program=waiting.program,
+                    participant=waiting.participant,
+                    due_at=waiting.due_at,
+                    parent=waiting.parent,
+                    generation=waiting.generation,
+                )
+                for waiting in state.waiting
+                if not waiting.is_broadcast
+            },
+            programs=dict(state.programs),
+            asset_links=frozenset(state.asset_links),
+            counts=log.counts(),
         )

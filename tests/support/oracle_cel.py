@@ -46,12 +46,14 @@ class Scope:
     participant: Value
     program: Value
     now: int
+    group: Value = None
 
     def variables(self) -> dict[str, Value]:
         return {
             "event": self.event,
             "participant": self.participant,
             "program": self.program,
+            "group": self.group,
             "now": Timestamp.from_microseconds(self.now),
         }
 

@@ -1,29 +1,21 @@
 """Rows to records for the oracle: the checks of §3.5 in their order, one row of NDJSON at a time.
 
-Of the operations it knows `fund` and `burn`; their fields are in `OPERATION_FIELDS`.
+What the fields of an operation must be stands in `oracle_operation_fields.py`. Where §3.1 and check 13 of §3.5 both
+speak of an operation, a null or empty entity field is INVALID_FIELD and any other bad one INVALID_PARTICIPANT.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn, TypeAlias
+from decimal import Decimal
 
-from tests.support.oracle_definitions import Definitions
+from tests.support.oracle_definitions import Definitions, Program, read_date, rule_named
+from tests.support.oracle_json import Fields, Json, Rejected, canonical_json, check_numbers, depth, parse_json
+from tests.support.oracle_operation_fields import COMMON_FIELDS, ENTITY_FIELDS, OPERATIONS, Form, is_uuid, read_decimal
 from tests.support.oracle_times import parse_time
 
-Json: TypeAlias = "bool | Decimal | str | list[Json] | dict[str, Json] | None"
-Fields: TypeAlias = "dict[str, Json]"
-
-COMMON_FIELDS = frozenset({"type", "idempotency_key", "effective_at"})
-REQUIRED_FIELDS = {"fund": ("asset_id", "amount"), "burn": ("asset_id", "amount")}
-OPERATION_FIELDS = {
-    "fund": COMMON_FIELDS | {"program_id", "asset_id", "amount", "description"},
-    "burn": COMMON_FIELDS | {"program_id", "asset_id", "amount", "description"},
-}
 EVENT_DATA_BYTES_MAX = 1 << 20
 EVENT_DATA_DEPTH_MAX = 64
 
@@ -38,28 +30,28 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A conformed row. `payload` is what duplicates are compared by (§3.4); `fields` are an operation's."""
+    """A conformed row. `payload` is what duplicates are compared by (§3.4); `fields` are an operation's.
+
+    An operation's entity is its `person` or its `group`, as given; state operations on the program have neither.
+    """
 
     run: int
     row: int
     type: str | None
-    program: str
+    program: str | None
     key: str
     timestamp: int
     person: Person | None
     recipient: Person | None
+    group: str | None
     data: Fields
     fields: Fields
     payload: object
 
     @property
-    def scope(self) -> tuple[str, str | None, str]:
+    def scope(self) -> tuple[str | None, str | None, str]:
         """What an idempotency key is unique in, with the key (§3.4)."""
         return (self.program, self.type, self.key)
-
-
-class Rejected(Exception):
-    """The row is no record; the argument is the reason of §3.5."""
 
 
 def read_row(line: str, run: int, row: int, definitions: Definitions) -> Record:
@@ -70,26 +62,13 @@ def read_row(line: str, run: int, row: int, definitions: Definitions) -> Record:
     return _read_event(fields, run, row, definitions)
 
 
-def parse_json(line: str) -> Fields:
-    """A JSON object with its numbers as decimals; raises Rejected."""
-
-    def refuse(_constant: str) -> NoReturn:
-        raise ValueError("NaN and Infinity are not JSON")
-
-    def unique(members: list[tuple[str, Json]]) -> Fields:
-        if len({name for name, _ in members}) < len(members):
-            raise ValueError("duplicate member")
-        return dict(members)
-
-    try:
-        value = json.loads(
-            line, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse, object_pairs_hook=unique
-        )
-    except (ValueError, RecursionError):
-        raise Rejected("UNPARSEABLE_ROW") from None
-    if not isinstance(value, dict):
-        raise Rejected("UNPARSEABLE_ROW")
-    return value
+def read_person(fields: Mapping[str, Json]) -> Person:
+    """The person that checked fields name."""
+    external_id, given_id = fields.get("external_id"), fields.get("participant_id")
+    if external_id is not None:
+        return Person(external_id=_as_text(external_id), id=None)
+    assert isinstance(given_id, str)
+    return Person(external_id=None, id=uuid.UUID(given_id))
 
 
 def _read_event(fields: Fields, run: int, row: int, definitions: Definitions) -> Record:
@@ -106,18 +85,19 @@ def _read_event(fields: Fields, run: int, row: int, definitions: Definitions) ->
         raise Rejected("MISSING_EVENT_DATA")
     if not isinstance(data, dict):
         raise Rejected("EVENT_DATA_NOT_OBJECT")
-    if len(canonical_json(data).encode()) > EVENT_DATA_BYTES_MAX or _depth(data) > EVENT_DATA_DEPTH_MAX:
+    if len(canonical_json(data).encode()) > EVENT_DATA_BYTES_MAX or depth(data) > EVENT_DATA_DEPTH_MAX:
         raise Rejected("EVENT_DATA_TOO_LARGE")
-    _check_numbers(data)
+    check_numbers(data)
     return Record(
         run=run,
         row=row,
         type=None,
-        program=program,
+        program=program.key,
         key=key,
         timestamp=timestamp,
         person=person,
         recipient=recipient,
+        group=None,
         data=data,
         fields={},
         payload=(timestamp, person, recipient, canonical_json(data)),
@@ -126,35 +106,59 @@ def _read_event(fields: Fields, run: int, row: int, definitions: Definitions) ->
 
 def _read_operation(fields: Fields, run: int, row: int, definitions: Definitions) -> Record:
     kind = fields["type"]
-    if not isinstance(kind, str) or kind not in OPERATION_FIELDS:
+    if not isinstance(kind, str) or kind not in OPERATIONS:
         raise Rejected("UNKNOWN_OPERATION")
-    if not fields.keys() <= OPERATION_FIELDS[kind]:
+    form = OPERATIONS[kind]
+    if not fields.keys() <= COMMON_FIELDS | form.names:
         raise Rejected("UNKNOWN_FIELD")
     key = _read_key(fields)
-    program = _read_program(fields, definitions)
+    concerns_program = form.entity == "state" and fields.get("target") == "PROGRAM"
+    program = None
+    if form.needs_program or concerns_program or "program_id" in fields:
+        program = _read_program(fields, definitions)
     timestamp = _read_timestamp(fields, "effective_at")
-    amount = _read_amount(fields)
-    if any(name not in fields for name in REQUIRED_FIELDS[kind]):
+    person, group = (None, None) if concerns_program else _read_entity(fields, form)
+    for name, value in fields.items():
+        check_numbers(read_decimal(value) if form.is_number(name) else value)
+    if not form.required <= fields.keys() or (kind == "retry_event" and not fields.keys() & {"event_key", "event_id"}):
         raise Rejected("MISSING_FIELD")
-    asset, description = fields["asset_id"], fields.get("description", "")
-    if not isinstance(asset, str) or not asset or amount is None:
+    if not form.is_valid(fields) or (concerns_program and fields.keys() & ENTITY_FIELDS):
         raise Rejected("INVALID_FIELD")
-    if not isinstance(description, str) or len(description) > 500:
-        raise Rejected("INVALID_FIELD")
-    known_asset = definitions.asset_named(asset)
     return Record(
         run=run,
         row=row,
         type=kind,
-        program=program,
+        program=None if program is None else program.key,
         key=key,
         timestamp=timestamp,
-        person=None,
+        person=person,
         recipient=None,
+        group=group,
         data={},
-        fields=fields | {"amount": amount},
-        payload=(timestamp, known_asset or asset, amount, fields.get("description")),
+        fields={name: read_decimal(value) if form.is_number(name) else value for name, value in fields.items()},
+        payload=(timestamp, person, _payload(fields, form, program, definitions)),
     )
+
+
+def _payload(fields: Fields, form: Form, program: Program | None, definitions: Definitions) -> object:
+    """The fields that two operations under one key are compared by (§3.4): references resolved, numbers exact."""
+    compared: dict[str, object] = {}
+    for name, value in fields.items():
+        if name in ("idempotency_key", "effective_at", "program_id", "external_id", "participant_id"):
+            continue
+        if name == "asset_id" and isinstance(value, str):
+            asset = definitions.asset_named(value)
+            compared[name] = value if asset is None else asset
+        elif name == "rule_id" and isinstance(value, str) and program is not None:
+            rule = rule_named(program, value)
+            compared[name] = value if rule is None else rule.number
+        elif form.is_number(name):
+            compared[name] = read_decimal(value)
+        elif name == "expires_at" and isinstance(value, str):
+            compared[name] = read_date(value)
+        else:
+            compared[name] = canonical_json(value)
+    return compared
 
 
 def _read_key(fields: Fields) -> str:
@@ -167,14 +171,14 @@ def _read_key(fields: Fields) -> str:
     return text
 
 
-def _read_program(fields: Fields, definitions: Definitions) -> str:
+def _read_program(fields: Fields, definitions: Definitions) -> Program:
     reference = fields.get("program_id")
     if reference is None:
         raise Rejected("MISSING_PROGRAM")
     program = definitions.program_named(reference) if isinstance(reference, str) else None
     if program is None:
         raise Rejected("PROGRAM_NOT_FOUND")
-    return program.key
+    return program
 
 
 def _read_timestamp(fields: Fields, name: str) -> int:
@@ -189,6 +193,23 @@ def _read_timestamp(fields: Fields, name: str) -> int:
         raise Rejected("INVALID_TIMESTAMP") from None
 
 
+def _read_entity(fields: Fields, form: Form) -> tuple[Person | None, str | None]:
+    """The participant or group that an operation is about; a null or empty field is left to check 21."""
+    names = sorted(form.entity_fields & fields.keys())
+    if not form.entity_fields:
+        return None, None
+    if not names:
+        raise Rejected("MISSING_PARTICIPANT")
+    if len(names) > 1:
+        raise Rejected("AMBIGUOUS_PARTICIPANT")
+    value = fields[names[0]]
+    if value is None or value == "":
+        return None, None
+    if names == ["group_id"]:
+        return None, _as_text(value)
+    return _read_person(fields, "external_id", "participant_id", "PARTICIPANT"), None
+
+
 def _read_person(fields: Fields, external_name: str, id_name: str, what: str) -> Person | None:
     external_id, given_id = fields.get(external_name), fields.get(id_name)
     if external_id is None and given_id is None:
@@ -200,25 +221,10 @@ def _read_person(fields: Fields, external_name: str, id_name: str, what: str) ->
         if not text or len(text) > 255:
             raise Rejected(f"INVALID_{what}")
         return Person(external_id=text, id=None)
-    if not isinstance(given_id, str) or not re.fullmatch(
-        r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", given_id
-    ):
+    if not is_uuid(given_id):
         raise Rejected(f"INVALID_{what}")
+    assert isinstance(given_id, str)
     return Person(external_id=None, id=uuid.UUID(given_id))
-
-
-def _read_amount(fields: Fields) -> Decimal | None:
-    """The amount as a decimal, None where it is none."""
-    amount = fields.get("amount")
-    if isinstance(amount, str) and re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", amount, flags=re.ASCII):
-        try:
-            amount = Decimal(amount)
-        except InvalidOperation:
-            return None
-    if not isinstance(amount, Decimal):
-        return None
-    _check_numbers(amount)
-    return canonical_number(amount)
 
 
 def _as_text(value: Json) -> str | None:
@@ -228,54 +234,3 @@ def _as_text(value: Json) -> str | None:
     if isinstance(value, Decimal) and value.as_tuple().exponent == 0:
         return str(value)
     return None
-
-
-def _depth(value: Json) -> int:
-    if isinstance(value, dict):
-        return 1 + max((_depth(member) for member in value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max((_depth(item) for item in value), default=0)
-    return 0
-
-
-def _check_numbers(value: Json) -> None:
-    """Refuses a number outside §5.2."""
-    if isinstance(value, dict):
-        for member in value.values():
-            _check_numbers(member)
-    elif isinstance(value, list):
-        for item in value:
-            _check_numbers(item)
-    elif isinstance(value, Decimal) and value != 0:
-        exact = canonical_number(value)
-        if len(exact.as_tuple().digits) > 34 or not -400 <= exact.adjusted() <= 400:
-            raise Rejected("INVALID_NUMBER")
-
-
-def canonical_number(value: Decimal) -> Decimal:
-    """The same number without trailing zeros; Decimal.normalize would round to the context."""
-    if value == 0:
-        return Decimal(0)
-    sign, digits, exponent = value.as_tuple()
-    assert isinstance(exponent, int)
-    while digits[-1] == 0:
-        digits, exponent = digits[:-1], exponent + 1
-    while digits[0] == 0:
-        digits = digits[1:]
-    return Decimal((sign, digits, exponent))
-
-
-def canonical_json(value: Any) -> str:
-    """Canonical JSON (§3.4): members by code point, numbers plain, no white space."""
-    if isinstance(value, dict):
-        members = (f"{_quoted(name)}:{canonical_json(member)}" for name, member in sorted(value.items()))
-        return "{" + ",".join(members) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(canonical_json(item) for item in value) + "]"
-    if isinstance(value, Decimal):
-        return f"{canonical_number(value):f}"
-    return _quoted(value)
-
-
-def _quoted(value: bool | str | None) -> str:
-    return json.dumps(value, ensure_ascii=False)

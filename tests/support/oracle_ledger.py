@@ -1,140 +1,186 @@
-"""The oracle's ledger: entries, lots and due work of §9, one posting after the other.
+"""The oracle's ledger: the entries of §9, one posting after the other; what happens to lots is in `oracle_lots.py`.
 
 Every function changes the state it is given and raises `Failure` with the outcome code of §12.3 when it must not;
-the caller then goes back to its copy of the state.
+the caller then goes back to its copy of the state. Functions whose amount may be None move everything that matches
+and return None when there is nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from tests.support.logical import Account, Entity, Entry, Lot, LotMove, Posting
+from tests.support.logical import Entity, Entry, Lot
 from tests.support.oracle_definitions import Asset, LotDate
-from tests.support.oracle_state import State
-
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-Source = tuple[str, str | None]
-ISSUANCE: Source = ("SYSTEM_ISSUANCE", None)
-
-
-class Failure(Exception):
-    """An outcome code (A.1) that fails the record."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+from tests.support.oracle_lots import arrive, consume, create, expire, expire_overdue, hold_lots, release_lots, take
+from tests.support.oracle_postings import BREAKAGE, ISSUANCE, account_of, post, source_of
+from tests.support.oracle_state import Cause, Failure, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """Who writes an entry, and when: the columns of §18.1 that are not about money."""
+class LotDates:
+    """Absolute expiry and maturity of a new lot; a maturity that is not in the future counts as none (§9.5)."""
 
-    kind: str
-    number: int
-    program: str
-    processed_at: int
-    rule: str | None = None
-    action_index: int | None = None
-    reference: str | None = None
-    description: str | None = None
+    expires_at: int | None = None
+    matures_at: int | None = None
 
 
-def account_of(entity: Source, asset: Asset, bucket: str = "AVAILABLE") -> Account:
-    """The account of an entity's bucket."""
-    return (*entity, asset.symbol, bucket)
+def lot_dates(created_at: int, expires_at: LotDate | None, matures_at: LotDate | None) -> LotDates:
+    """The dates of a lot created at a time; INVALID_LOT_DATES where it would be dead on arrival (§9.5)."""
+    maturity = None if matures_at is None else matures_at.from_creation(created_at)
+    if maturity is not None and maturity <= created_at:
+        maturity = None
+    expiry = None if expires_at is None else expires_at.from_creation(created_at)
+    if expiry is not None and expiry <= (created_at if maturity is None else maturity):
+        raise Failure("INVALID_LOT_DATES")
+    return LotDates(expires_at=expiry, matures_at=maturity)
 
 
-def source_of(asset: Asset, program: str) -> Source:
-    """Where a program's credits of an asset come from (§9.3)."""
-    return ("PROGRAM", program) if asset.is_prefunded else ISSUANCE
+def authorised_lots(state: State, holder: Entity, asset: Asset, reference: str | None) -> list[Lot]:
+    """The provisional HELD lots stamped with a reference, oldest first: what a settle or a void takes (§9.8)."""
+    held = state.lots_of(holder, asset.symbol, "HELD")
+    return [lot for lot in held if lot.provisional and reference is not None and lot.hold_reference_id == reference]
+
+
+def settled_lots(state: State, holder: Entity, asset: Asset, reference: str | None, bucket: str) -> list[Lot]:
+    """What a CREDIT would settle: only a credit to AVAILABLE does."""
+    return authorised_lots(state, holder, asset, reference) if bucket == "AVAILABLE" else []
 
 
 def credit(
-    state: State,
-    cause: Cause,
-    holder: Entity,
-    asset: Asset,
-    amount: int,
-    *,
-    expires_at: LotDate | None = None,
-    matures_at: LotDate | None = None,
-) -> None:
-    """CREDIT (§9.3): on a LOT asset one new lot, DEFERRED when it matures in the future."""
-    expiry, maturity = _lot_dates(cause.processed_at, expires_at, matures_at)
-    bucket = "AVAILABLE" if maturity is None else "DEFERRED"
-    source = source_of(asset, cause.program)
-    _check_wallet(state, source, asset, amount)
-    entry = _post(
-        state,
-        cause,
-        "CREDIT",
-        asset,
-        amount,
-        [(account_of(source, asset), -amount), (account_of(holder, asset, bucket), amount)],
-    )
-    if asset.is_lot:
-        lot_seq = len(state.lots) + 1
-        lot = Lot(
-            lot_seq=lot_seq,
-            holder=holder,
-            asset=asset.symbol,
-            program=cause.program,
-            source=source,
-            root_lot_seq=lot_seq,
-            amount=amount,
-            created_at=cause.processed_at,
-            expires_at=expiry,
-            matures_at=maturity,
-            reference_id=cause.reference,
-            remaining=amount,
-            status=bucket,
-            hold_reference_id=None,
-            provisional=False,
+    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int, *, bucket: str, dates: LotDates
+) -> Entry:
+    """CREDIT, or SETTLE where provisional lots carry its reference (§9.3, §9.8)."""
+    authorised = settled_lots(state, holder, asset, cause.reference, bucket)
+    held = sum(lot.remaining for lot in authorised)
+    source = account_of(source_of(asset, cause.program), asset)
+    if dates.matures_at is not None:
+        bucket = "DEFERRED"
+    if source[0] == "PROGRAM" and state.balance(source) < amount - held:
+        raise Failure("INSUFFICIENT_WALLET")
+    if not authorised:
+        entry = post(
+            state, cause, "CREDIT", asset, amount, [(source, -amount), (account_of(holder, asset, bucket), amount)]
         )
-        _arrive(state, entry, None, lot, "CREATE")
+    else:
+        legs = [(account_of(holder, asset, "HELD"), -held)]
+        if amount > held:
+            legs.append((source, held - amount))
+        legs.append((account_of(holder, asset, bucket), amount))
+        covered = amount
+        for lot in authorised:
+            rest = max(lot.remaining - covered, 0)
+            covered -= lot.remaining - rest
+            if rest > 0:
+                legs.append((account_of(lot.source, asset), rest))
+        entry = post(state, cause, "SETTLE", asset, amount, legs)
+        consume(state, entry, [(lot, lot.remaining) for lot in authorised])
+    if asset.is_lot:
+        create(state, cause, entry, holder, asset, amount, bucket, dates.expires_at, dates.matures_at)
+    return entry
 
 
-def debit(state: State, cause: Cause, holder: Entity, asset: Asset, amount: int, *, allow_negative: bool) -> None:
-    """DEBIT from AVAILABLE: lots oldest first, each back to its source; the rest is overdraft (§9.3, §9.7)."""
-    account = account_of(holder, asset)
+def debit(
+    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int, *, bucket: str, allow_negative: bool
+) -> Entry:
+    """DEBIT: lots oldest first, each back to its source; the rest is overdraft (§9.3, §9.7)."""
+    account = account_of(holder, asset, bucket)
     if amount > state.balance(account) and not allow_negative:
         raise Failure("INSUFFICIENT_BALANCE")
-    own_source = source_of(asset, cause.program)
+    own_source = account_of(source_of(asset, cause.program), asset)
     if not asset.is_lot:
-        legs = [(account, -amount), (account_of(own_source, asset), amount)]
-        _post(state, cause, "DEBIT", asset, amount, legs)
-        return
-    taken: list[tuple[Lot, int]] = []
-    missing = amount
-    for lot in state.lots_of(holder, asset.symbol, "AVAILABLE"):
-        part = min(missing, lot.remaining)
-        if part > 0:
-            taken.append((lot, part))
-            missing -= part
+        return post(state, cause, "DEBIT", asset, amount, [(account, -amount), (own_source, amount)])
+    taken = take(list(state.lots_of(holder, asset.symbol, bucket)), amount)
+    missing = amount - sum(part for _, part in taken)
     legs = [(account, -amount)] + [(account_of(lot.source, asset), part) for lot, part in taken]
     if missing > 0:
-        legs.append((account_of(own_source, asset), missing))
-    entry = _post(state, cause, "DEBIT", asset, amount, legs)
-    for lot, part in taken:
-        rest = lot.remaining - part
-        _move(state, entry, lot, replace(lot, remaining=rest, status="AVAILABLE" if rest else "CONSUMED"), "CONSUME")
+        legs.append((own_source, missing))
+    entry = post(state, cause, "DEBIT", asset, amount, legs)
+    consume(state, entry, taken)
     if missing > 0:
         state.overdrafts[*holder, asset.symbol] = state.overdraft(holder, asset.symbol) + missing
+    return entry
+
+
+def hold(state: State, cause: Cause, holder: Entity, asset: Asset, amount: int) -> Entry:
+    """HOLD (§9.6): AVAILABLE lots oldest first turn HELD, stamped with the reference."""
+    available, held = account_of(holder, asset), account_of(holder, asset, "HELD")
+    if amount > state.balance(available):
+        raise Failure("INSUFFICIENT_BALANCE")
+    entry = post(state, cause, "HOLD", asset, amount, [(available, -amount), (held, amount)])
+    if asset.is_lot:
+        taken = take(list(state.lots_of(holder, asset.symbol, "AVAILABLE")), amount)
+        hold_lots(state, entry, taken, cause.reference)
+    return entry
+
+
+def release(state: State, cause: Cause, holder: Entity, asset: Asset, amount: int | None) -> Entry | None:
+    """RELEASE (§9.6): HELD lots of the reference, oldest first; without one all of them. Overdue ones expire (§9.9)."""
+    available, held = account_of(holder, asset), account_of(holder, asset, "HELD")
+    lots = list(state.lots_of(holder, asset.symbol, "HELD"))
+    if cause.reference is not None:
+        lots = [lot for lot in lots if lot.hold_reference_id == cause.reference]
+        if not lots:
+            raise Failure("REFERENCE_NOT_FOUND")
+    present = sum(lot.remaining for lot in lots) if asset.is_lot else state.balance(held)
+    amount = _amount_of(amount, present)
+    if amount is None:
+        return None
+    entry = post(state, cause, "RELEASE", asset, amount, [(held, -amount), (available, amount)])
+    if asset.is_lot:
+        released = release_lots(state, entry, take(lots, amount))
+        expire_overdue(state, cause, asset, released)
+    return entry
+
+
+def forfeit(
+    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int | None, *, bucket: str
+) -> Entry | None:
+    """FORFEIT (§9.3): value of a bucket to breakage, lots oldest first."""
+    account = account_of(holder, asset, bucket)
+    amount = _amount_of(amount, max(state.balance(account), 0))
+    if amount is None:
+        return None
+    entry = post(state, cause, "FORFEIT", asset, amount, [(account, -amount), (account_of(BREAKAGE, asset), amount)])
+    if asset.is_lot:
+        consume(state, entry, take(list(state.lots_of(holder, asset.symbol, bucket)), amount))
+    return entry
+
+
+def void_hold(state: State, cause: Cause, holder: Entity, asset: Asset) -> Entry:
+    """VOID_HOLD (§9.8): the provisional lots of the reference back to their sources, whole."""
+    lots = authorised_lots(state, holder, asset, cause.reference)
+    if not lots:
+        raise Failure("REFERENCE_NOT_FOUND")
+    total = sum(lot.remaining for lot in lots)
+    legs = [(account_of(holder, asset, "HELD"), -total)]
+    legs += [(account_of(lot.source, asset), lot.remaining) for lot in lots]
+    entry = post(state, cause, "VOID_HOLD", asset, total, legs)
+    consume(state, entry, [(lot, lot.remaining) for lot in lots])
+    return entry
+
+
+def _amount_of(amount: int | None, present: int) -> int | None:
+    """What moves of what is there: all of it when no amount is given, None when that is nothing (§12.3)."""
+    if amount is None:
+        return present or None
+    if amount > present:
+        raise Failure("INSUFFICIENT_BALANCE")
+    return amount
 
 
 def fund(state: State, cause: Cause, asset: Asset, amount: int) -> None:
     """FUND (§9.3): value from issuance into the program's wallet."""
     wallet = account_of(("PROGRAM", cause.program), asset)
-    _post(state, cause, "FUND", asset, amount, [(account_of(ISSUANCE, asset), -amount), (wallet, amount)])
+    post(state, cause, "FUND", asset, amount, [(account_of(ISSUANCE, asset), -amount), (wallet, amount)])
 
 
 def burn(state: State, cause: Cause, asset: Asset, amount: int) -> None:
     """BURN (§9.3): value of the wallet to breakage."""
-    wallet = ("PROGRAM", cause.program)
-    _check_wallet(state, wallet, asset, amount)
-    breakage = account_of(("SYSTEM_BREAKAGE", None), asset)
-    _post(state, cause, "BURN", asset, amount, [(account_of(wallet, asset), -amount), (breakage, amount)])
+    wallet = account_of(("PROGRAM", cause.program), asset)
+    if state.balance(wallet) < amount:
+        raise Failure("INSUFFICIENT_WALLET")
+    post(state, cause, "BURN", asset, amount, [(wallet, -amount), (account_of(BREAKAGE, asset), amount)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +200,7 @@ def due_lots(state: State, assets: dict[str, Asset]) -> Iterator[DueItem]:
         if lot.status == "DEFERRED" and lot.matures_at is not None:
             yield DueItem(due_at=lot.matures_at, rank=1, key=(lot.lot_seq,), perform=_sweep(state, lot, asset, _mature))
         if lot.status == "AVAILABLE" and lot.expires_at is not None:
-            yield DueItem(due_at=lot.expires_at, rank=2, key=(lot.lot_seq,), perform=_sweep(state, lot, asset, _expire))
+            yield DueItem(due_at=lot.expires_at, rank=2, key=(lot.lot_seq,), perform=_sweep(state, lot, asset, expire))
 
 
 def _sweep(
@@ -172,93 +218,5 @@ def _mature(state: State, cause: Cause, lot: Lot, asset: Asset) -> None:
         (account_of(lot.holder, asset, "DEFERRED"), -lot.remaining),
         (account_of(lot.holder, asset), lot.remaining),
     ]
-    entry = _post(state, cause, "MATURITY", asset, lot.remaining, legs)
-    _arrive(state, entry, lot, replace(lot, status="AVAILABLE"), "MATURE")
-
-
-def _expire(state: State, cause: Cause, lot: Lot, asset: Asset) -> None:
-    breakage = account_of(("SYSTEM_BREAKAGE", None), asset)
-    legs = [(account_of(lot.holder, asset), -lot.remaining), (breakage, lot.remaining)]
-    entry = _post(state, cause, "EXPIRATION", asset, lot.remaining, legs)
-    _move(state, entry, lot, replace(lot, remaining=0, status="EXPIRED"), "EXPIRE")
-
-
-def _lot_dates(
-    created_at: int, expires_at: LotDate | None, matures_at: LotDate | None
-) -> tuple[int | None, int | None]:
-    """Absolute (expiry, maturity); a maturity that is not in the future counts as none (§9.5)."""
-    maturity = None if matures_at is None else matures_at.from_creation(created_at)
-    if maturity is not None and maturity <= created_at:
-        maturity = None
-    expiry = None if expires_at is None else expires_at.from_creation(created_at)
-    if expiry is not None and expiry <= (created_at if maturity is None else maturity):
-        raise Failure("INVALID_LOT_DATES")
-    return expiry, maturity
-
-
-def _check_wallet(state: State, source: Source, asset: Asset, amount: int) -> None:
-    if source[0] == "PROGRAM" and state.balance(account_of(source, asset)) < amount:
-        raise Failure("INSUFFICIENT_WALLET")
-
-
-def _post(
-    state: State, cause: Cause, action_type: str, asset: Asset, amount: int, legs: Sequence[tuple[Account, int]]
-) -> Entry:
-    """Writes one entry; legs of one account are one posting, at the place of the first."""
-    merged: dict[Account, int] = {}
-    for account, leg in legs:
-        merged[account] = merged.get(account, 0) + leg
-    for account, change in merged.items():
-        after = state.balance(account) + change
-        if account[0] in ("PARTICIPANT", "GROUP", "PROGRAM") and not INT64_MIN <= after <= INT64_MAX:
-            raise Failure("AMOUNT_OVERFLOW")
-        state.balances[account] = after
-    entry = Entry(
-        seq=len(state.entries) + 1,
-        created_at=cause.processed_at,
-        action_type=action_type,
-        program=cause.program,
-        asset=asset.symbol,
-        amount=amount,
-        cause=cause.kind,
-        cause_number=cause.number,
-        rule=cause.rule,
-        rule_version=None if cause.rule is None else 1,
-        action_index=cause.action_index,
-        reference_id=cause.reference,
-        description=cause.description,
-        postings=tuple(Posting(account=account, amount=change) for account, change in merged.items()),
-    )
-    state.entries.append(entry)
-    return entry
-
-
-def _arrive(state: State, entry: Entry, before: Lot | None, lot: Lot, kind: str) -> None:
-    """A lot that reaches AVAILABLE repays the overdraft first (§9.7); a DEFERRED one does not."""
-    repaid = 0
-    if lot.status == "AVAILABLE":
-        repaid = min(lot.remaining, state.overdraft(lot.holder, lot.asset))
-    if repaid > 0:
-        state.overdrafts[*lot.holder, lot.asset] -= repaid
-        rest = lot.remaining - repaid
-        lot = replace(lot, remaining=rest, status="AVAILABLE" if rest else "CONSUMED")
-    _move(state, entry, before, lot, kind, repaid=repaid)
-
-
-def _move(state: State, entry: Entry, before: Lot | None, after: Lot, kind: str, *, repaid: int = 0) -> None:
-    index = sum(move.entry_seq == entry.seq for move in state.lot_moves)
-    state.lots[after.lot_seq] = after
-    state.lot_moves.append(
-        LotMove(
-            entry_seq=entry.seq,
-            index=index,
-            lot_seq=after.lot_seq,
-            kind=kind,
-            status_before=None if before is None else before.status,
-            remaining_before=0 if before is None else before.remaining,
-            status_after=after.status,
-            remaining_after=after.remaining,
-            hold_reference_after=after.hold_reference_id,
-            repaid=repaid,
-        )
-    )
+    entry = post(state, cause, "MATURITY", asset, lot.remaining, legs)
+    arrive(state, entry, lot, replace(lot, status="AVAILABLE"), "MATURE")

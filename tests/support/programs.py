@@ -1,7 +1,8 @@
 """Random definitions from a seed, for engines to be compared on; `logs.py` makes the logs to go with them.
 
-Documents are valid and stay inside what the oracle models. Compiling rules is the expensive part of a comparison, so
-several logs run over one document.
+Documents are valid and stay inside what the oracle models, and inside the features that are asked for: without any, a
+seed gives what it always gave. Compiling rules is the expensive part of a comparison, so several logs run over one
+document.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from typing import Any
+
+from tests.support.features import BASIC, Feature, Features, drawn_features
+from tests.support.programs_features import add_budgets, add_targets, feature_condition, feature_rules, random_tiers
 
 Document = dict[str, Any]
 
@@ -19,18 +23,21 @@ PEOPLE = ("alice", "bob", "Zoë")
 TYPES = ("purchase", "refund", "visit", "signup")
 DAYS = tuple(f"2026-01-{day:02d}" for day in range(1, 21))
 DURATIONS = ("1h", "24h", "36h30m", "72h", "120h", "240h")
+NEAR_LIMIT = ("9000000000000000", "9e18", "event.big", "event.amount")
 REFERENCES = ("event.type", "event.name", "event.text", "event.missing", "'R-1'")
 
 
-def random_definitions(seed: int) -> Document:
-    """A definitions document: 1 to 3 programs, 1 to 3 assets, up to 8 rules a program."""
+def random_definitions(seed: int, features: Features = BASIC) -> Document:
+    """A definitions document: 1 to 3 programs, 1 to 3 assets, up to 8 rules a program and those of the features."""
     chance = random.Random(f"definitions {seed}")
+    features = drawn_features(seed, features)
     programs = [f"program{number}" for number in range(1, chance.choice((1, 1, 2, 3)) + 1)]
+    programs = programs[:2] if features else programs
     assets = [_asset(chance, number, programs) for number in range(1, chance.choice((1, 2, 2, 3)) + 1)]
     return {
         "organization": {"key": "demo", "name": "Demo"},
         "assets": assets,
-        "programs": [_program(chance, key, assets) for key in programs],
+        "programs": [_program(chance, key, assets, features) for key in programs],
     }
 
 
@@ -51,7 +58,7 @@ def _asset(chance: random.Random, number: int, programs: Sequence[str]) -> Docum
     return asset
 
 
-def _program(chance: random.Random, key: str, assets: Sequence[Document]) -> Document:
+def _program(chance: random.Random, key: str, assets: Sequence[Document], features: Features) -> Document:
     program: Document = {"key": key, "name": key.title()}
     if key != "program1" and chance.random() < 0.2:
         program["status"] = chance.choice(("SUSPENDED", "ARCHIVED"))
@@ -61,7 +68,39 @@ def _program(chance: random.Random, key: str, assets: Sequence[Document]) -> Doc
     orders = sorted(chance.sample(range(1, 200), chance.randint(1, 8)))
     program["rules"] = [_rule(chance, order, linked) for order in orders]
     chance.shuffle(program["rules"])
+    if features:
+        _add_features(chance, program, linked, features)
     return program
+
+
+def _add_features(chance: random.Random, program: Document, assets: Sequence[Document], features: Features) -> None:
+    """Further rules and conditions, targets, budgets and tiers, as far as the features ask for them."""
+    # Few rules of any kind, mostly for events of their own, so that they seldom fail what a feature is about.
+    rules = program["rules"] = program["rules"][: chance.choice((0, 1, 2, 3))]
+    for rule in rules:
+        if chance.random() < 0.7:
+            rule["condition"] = f"event.type in ['refund', '{chance.choice(TYPES)}'] && ({rule['condition']})"
+    tight = [asset["symbol"] for asset in assets if asset["scale"] == 18]
+    tiers = random_tiers(chance) if Feature.TIERS in features else []
+    if Feature.GROUPS in features and chance.random() < 0.7:
+        program["group_field"] = "group"
+    for rule in rules:
+        condition = feature_condition(chance, features, has_group="group_field" in program, has_tiers=bool(tiers))
+        if condition is not None and chance.random() < 0.3:
+            rule["condition"] = chance.choice((condition, f"({rule['condition']}) && {condition}"))
+    added = feature_rules(chance, features, assets, tiers)
+    free = sorted(set(range(1, 300)) - {rule["order"] for rule in rules})
+    for rule, order in zip(added, chance.sample(free, len(added)), strict=True):
+        rules.append({"key": f"rule{order}", "name": f"Rule {order}", "order": order, **rule})
+    add_targets(chance, features, rules)
+    if Feature.BUDGETS in features:
+        add_budgets(chance, rules, assets)
+    if tiers:
+        program["tiers"] = tiers
+    for action in (action for rule in rules for action in rule["actions"]):
+        if action.get("amount") in NEAR_LIMIT or action.get("asset") in tight:
+            # A maturity that would overflow the account stops a run: SEMANTICS has no outcome for due work.
+            action.pop("matures_at", None)
 
 
 def _rule(chance: random.Random, order: int, assets: Sequence[Document]) -> Document:

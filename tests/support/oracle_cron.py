@@ -1,0 +1,73 @@
+"""Cron expressions for the oracle: the next tick in UTC, found by looking at one day after the other (§4.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import product
+
+from tests.support.oracle_times import EPOCH
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+DAYS_SEARCHED = 9 * 366
+"""A leap day may be eight years away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cron:
+    """The values of each field; `is_any_day` says that one of the two day fields is `*`, so that both must hold."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    is_any_day: bool
+
+    def has_day(self, day: datetime) -> bool:
+        """Restricted day of month and day of week combine with OR."""
+        in_month, in_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
+        matches = in_month and in_week if self.is_any_day else in_month or in_week
+        return day.month in self.months and matches
+
+
+def parse_cron(text: str) -> Cron:
+    """The five fields of an expression that is taken as valid."""
+    minute, hour, day, month, weekday = text.lower().split()
+    return Cron(
+        minutes=_values(minute, 0, 59, ()),
+        hours=_values(hour, 0, 23, ()),
+        days=_values(day, 1, 31, ()),
+        months=_values(month, 1, 12, ("", *MONTHS)),
+        weekdays=frozenset(value % 7 for value in _values(weekday, 0, 7, DAYS)),
+        is_any_day="*" in (day, weekday),
+    )
+
+
+def next_tick(cron: Cron, after: int) -> int | None:
+    """The first tick strictly after a time, in microseconds; None when none comes."""
+    midnight = (EPOCH + timedelta(microseconds=after)).replace(hour=0, minute=0, second=0, microsecond=0)
+    for day in (midnight + timedelta(days=number) for number in range(DAYS_SEARCHED)):
+        if not cron.has_day(day):
+            continue
+        for hour, minute in product(sorted(cron.hours), sorted(cron.minutes)):
+            tick = (day.replace(hour=hour, minute=minute) - EPOCH) // timedelta(microseconds=1)
+            if tick > after:
+                return tick
+    return None
+
+
+def _values(text: str, low: int, high: int, names: tuple[str, ...]) -> frozenset[int]:
+    found: set[int] = set()
+    for part in text.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        start = low if span == "*" else _value(first, names)
+        end = high if span == "*" or (step and not last) else _value(last or first, names)
+        found |= set(range(start, end + 1, int(step or 1)))
+    return frozenset(found)
+
+
+def _value(text: str, names: tuple[str, ...]) -> int:
+    return names.index(text) if text in names else int(text)

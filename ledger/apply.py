@@ -6,8 +6,8 @@ suspension of the kernel (< 0). A failing effect may have written something: its
 
 from __future__ import annotations
 
-from earnbook.ledger.apply_money import APPLY_FULL, apply_money
-from earnbook.ledger.compiled import compiled
+from earnbook.ledger.apply_money import APPLY_FULL, APPLY_SUPPRESSED, apply_money
+from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.layout import (
     ACTION_NUMBER,
     ACTION_TYPE,
@@ -17,9 +17,14 @@ from earnbook.ledger.layout import (
     PROGRAM_ACTION,
     PROGRAM_COLUMNS,
     PROGRAMS,
+    R_CHANGE_SEQ,
+    R_ENTRY_SEQ,
     R_FAILED_ACTION,
+    R_FAILED_EFFECT,
     R_FULL,
+    R_PENDING_DUE,
     R_PROGRAMS,
+    R_SUPPRESSED,
     R_TARGET,
     R_TEXT_EFFECT,
     REGISTERS,
@@ -30,10 +35,14 @@ from earnbook.ledger.layout import (
 )
 from earnbook.ledger.schema import (
     FX_ACTION,
+    FX_RESULT,
+    FX_RESULT_AMOUNT,
+    FX_RESULT_TARGET,
     FX_TARGET,
     FX_TARGET_CODE,
     FX_TARGET_KIND,
     FX_VALUE_CODE,
+    ActionResult,
     ActionType,
     EntityType,
     Int64s,
@@ -52,6 +61,10 @@ _COUNTER = int(ActionType.COUNTER)
 _TAG = int(ActionType.TAG)
 _UNTAG = int(ActionType.UNTAG)
 _MONEY_LAST = int(ActionType.FORFEIT)
+_APPLIED = int(ActionResult.APPLIED)
+_NO_EFFECT = int(ActionResult.NO_EFFECT)
+_SUPPRESSED = int(ActionResult.SUPPRESSED)
+_FAILED = int(ActionResult.FAILED)
 _ACTIVE = int(Status.ACTIVE)
 _TARGET_MISSING = int(Outcome.TARGET_MISSING)
 _INACTIVE = int(Outcome.PARTICIPANT_INACTIVE)
@@ -75,25 +88,48 @@ def apply_effects(handles: Int64s, count: int, program: int, slot: int, recipien
     registers = vector(handles, REGISTERS)
     effects = matrix(handles, EFFECTS)
     first = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_ACTION]
+    registers[R_SUPPRESSED] = 0
     for effect in range(count):
         action = first + effects[effect, FX_ACTION]
+        effects[effect, FX_RESULT] = _NO_EFFECT
+        effects[effect, FX_RESULT_TARGET] = -1
+        effects[effect, FX_RESULT_AMOUNT] = -1
         code = _apply_effect(handles, effect, action, program, slot, recipient, at, now)
         if registers[R_FULL] != 0:
             return APPLY_FULL
         if code == APPLY_TEXT:
             registers[R_TEXT_EFFECT] = effect
+        if code == APPLY_SUPPRESSED:
+            effects[effect, FX_RESULT] = _SUPPRESSED
+            registers[R_SUPPRESSED] += 1
+            continue
         if code > 0:
+            effects[effect, FX_RESULT] = _FAILED
             registers[R_FAILED_ACTION] = matrix(handles, ACTIONS)[action, ACTION_NUMBER]
+            registers[R_FAILED_EFFECT] = effect
         if code != 0:
             return code
     return 0
+
+
+@inlined
+def _note_applied(handles: Int64s, effect: int, before: int) -> None:
+    """An effect that wrote an entry, a change or something due was applied."""
+    if _written(handles) != before:
+        matrix(handles, EFFECTS)[effect, FX_RESULT] = _APPLIED
+
+
+@inlined
+def _written(handles: Int64s) -> int:
+    registers = vector(handles, REGISTERS)
+    return registers[R_ENTRY_SEQ] + registers[R_CHANGE_SEQ] + registers[R_PENDING_DUE]  # type: ignore[no-any-return]
 
 
 @compiled
 def _apply_effect(
     handles: Int64s, effect: int, action: int, program: int, slot: int, recipient: int, at: int, now: int
 ) -> int:
-    """Stages 1 and 2 of §12.3, then the effect by its type."""
+    """Stage 1 of §12.3, then the effect on its target; notes whether it was applied."""
     effects, actions = matrix(handles, EFFECTS), matrix(handles, ACTIONS)
     kind = actions[action, ACTION_TYPE]
     if effects[effect, FX_TARGET_CODE] != 0:
@@ -108,6 +144,18 @@ def _apply_effect(
         target = recipient if kind == _CREDIT and recipient >= 0 else slot
         if target < 0:
             return _TARGET_MISSING
+    effects[effect, FX_RESULT_TARGET] = target
+    before = _written(handles)
+    code = _act(handles, effect, action, program, target, at, now)
+    if code == 0:
+        _note_applied(handles, effect, before)
+    return code
+
+
+@inlined
+def _act(handles: Int64s, effect: int, action: int, program: int, target: int, at: int, now: int) -> int:
+    """Stage 2 of §12.3, then the effect by its type."""
+    effects, kind = matrix(handles, EFFECTS), matrix(handles, ACTIONS)[action, ACTION_TYPE]
     is_gated = kind <= _MONEY_LAST or kind == _COUNTER
     is_holder = target >= vector(handles, REGISTERS)[R_PROGRAMS]
     if is_gated and is_holder and byte_vector(handles, STATUS)[target] != _ACTIVE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from earnbook.ledger.amounts import MINOR_MAX, minor_of
+from earnbook.ledger.budgets import is_suppressed
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import (
     account_code,
@@ -27,6 +28,7 @@ from earnbook.ledger.layout import (
     ACCOUNTS,
     ACTION_ASSET,
     ACTION_BUCKET,
+    ACTION_BUDGET,
     ACTION_EXPIRES,
     ACTION_EXPIRES_KIND,
     ACTION_MATURES,
@@ -63,6 +65,7 @@ from earnbook.ledger.lots import chain_at, close_lot, next_lot, open_lot, set_lo
 from earnbook.ledger.schema import (
     FX_REFERENCE,
     FX_REFERENCE_CODE,
+    FX_RESULT_AMOUNT,
     FX_VALUE,
     FX_VALUE_CODE,
     FX_VALUE_HIGH,
@@ -80,6 +83,8 @@ from earnbook.ledger.schema import (
 )
 
 APPLY_FULL = -2
+APPLY_SUPPRESSED = -20
+"""A budget suppressed the credit: the event goes on (§10.4)."""
 
 _CREDIT = int(ActionType.CREDIT)
 _ARCHIVED = int(Status.ARCHIVED)
@@ -119,6 +124,7 @@ def apply_money(handles: Int64s, effect: int, action: int, program: int, target:
         return effects[effect, FX_VALUE_CODE]  # type: ignore[no-any-return]
     low, high, decimals = effects[effect, FX_VALUE], effects[effect, FX_VALUE_HIGH], effects[effect, FX_VALUE_SCALE]
     amount, code = minor_of(low, high, decimals, assets[row + ASSET_SCALE])
+    effects[effect, FX_RESULT_AMOUNT] = amount if code == 0 else -1
     if code != 0 or amount == 0:
         return code
     if 0 <= assets[row + ASSET_MAX] < amount:
@@ -143,6 +149,9 @@ def _credit(
         matures_at = _NEVER
     if expires_at != _NEVER and (expires_at <= at or expires_at <= matures_at):
         return _INVALID_LOT_DATES
+    budget = actions[action, ACTION_BUDGET]
+    if budget >= 0 and is_suppressed(handles, budget, amount):
+        return APPLY_SUPPRESSED
     source = source_of(handles, program, asset)
     if source < 0 and balance_of(handles, -source - 1, asset, _AVAILABLE) < amount:
         return _INSUFFICIENT_WALLET

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from earnbook.ledger.ahead import ask_due
+from earnbook.ledger.budgets import needs_tick, reset_due
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import (
     account_code,
@@ -43,6 +44,7 @@ from earnbook.ledger.layout import (
     R_FULL,
     R_PENDING_DUE,
     R_UNDO,
+    RANK_BUDGET,
     RANK_MATURITY,
     REGISTERS,
     SLACK,
@@ -57,6 +59,7 @@ from earnbook.ledger.schema import ACCOUNT_BREAKAGE, Bucket, EntryType, Int64s, 
 DUE_DONE = 0
 DUE_FULL = -2
 DUE_OVERFLOW = -3
+DUE_TICK = -7
 
 _AVAILABLE = int(Bucket.AVAILABLE)
 _DEFERRED = int(Bucket.DEFERRED)
@@ -77,8 +80,9 @@ def do_due(handles: Int64s, until: int) -> int:
     """Do everything due at or before `until`, in due order; each item moves the book clock.
 
     Returns:
-        DUE_DONE; DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into
-        its holder's balance, which no record can be blamed for, so that the run must stop. Items done stay done.
+        DUE_DONE; DUE_TICK when a budget's reset waits for its next tick (R_TICK); DUE_FULL when a table must grow first
+        (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into its holder's balance, which no record can be blamed
+        for, so that the run must stop. Items done stay done.
     """
     registers = vector(handles, REGISTERS)
     heap = matrix(handles, DUE)
@@ -87,6 +91,13 @@ def do_due(handles: Int64s, until: int) -> int:
         if registers[R_FULL] != 0:
             return DUE_FULL
         at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
+        if key >> DUE_RANK_SHIFT == RANK_BUDGET:
+            if needs_tick(handles, lot, at):
+                return DUE_TICK
+            _pop(handles)
+            reset_due(handles, lot, at)
+            settle_due(handles)
+            continue
         status = _LOT_DEFERRED if key >> DUE_RANK_SHIFT == RANK_MATURITY else _LOT_AVAILABLE
         is_valid = lots[lot, LOT_SEQ] == (key & _LOT_MASK) and lots[lot, LOT_STATUS] == status
         if is_valid and status == _LOT_DEFERRED and not _fits(handles, lot):

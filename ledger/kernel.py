@@ -8,6 +8,8 @@ stopped when it is called again:
   calls `state.give(effects, words)` and calls `decide` again.
 - `MISS`: a target's text was not looked up (`state.missing_target`); the event is undone. The caller looks it up, calls
   `state.name_targets` and calls `decide` again.
+- `TICK`: a budget's reset waits for the tick of its cron expression after R_TICK_AFTER. The caller calls
+  `state.give_tick(tick)` and `decide` again.
 - `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
 - `DONE`: all records have outcomes and due work up to `until` is done.
 
@@ -23,6 +25,7 @@ from typing import Any, NamedTuple
 from numba import njit, types
 from numba.typed import List
 
+from earnbook.ledger.action_results import write_attempt, write_suppressed
 from earnbook.ledger.admit import admit
 from earnbook.ledger.ahead import look_ahead
 from earnbook.ledger.apply import APPLY_TEXT, apply_effects
@@ -48,6 +51,7 @@ from earnbook.ledger.layout import (
     R_CLOCK,
     R_CURSOR,
     R_FAILED_ACTION,
+    R_FAILED_EFFECT,
     R_FULL,
     R_GIVEN,
     R_GIVEN_RECORD,
@@ -57,6 +61,7 @@ from earnbook.ledger.layout import (
     R_RECIPIENT,
     R_SLOT,
     R_STEP,
+    R_SUPPRESSED,
     REGISTERS,
     WORK,
     WORK_BASE,
@@ -91,6 +96,7 @@ FULL = -2
 DUE_OVERFLOW = -3
 TEXT_FORMS = -4
 MISS = -5
+TICK = -7
 
 _EVENT = int(RecordKind.EVENT)
 
@@ -129,7 +135,7 @@ def decide(
         pool: the run's texts, needed when an attribute changes between text and number.
 
     Returns:
-        DONE, BAIL, MISS or DUE_OVERFLOW.
+        DONE, BAIL, MISS, TICK or DUE_OVERFLOW.
     """
     while True:
         code = _run(
@@ -197,7 +203,7 @@ def _run(
         if registers[R_STEP] == 0:
             look_ahead(handles, record, records)
             code = _start(handles, record, program, now)
-            if code in (FULL, DUE_OVERFLOW):
+            if code in (FULL, DUE_OVERFLOW, TICK):
                 return code
             if code >= 0:
                 if not _finish(handles, record, code, 0, -1):
@@ -236,8 +242,8 @@ def _start(handles: Int64s, record: int, program: int, now: int) -> int:
     """Due work, the record's number and clock, then an operation whole or an event's holders.
 
     Returns:
-        FULL, DUE_OVERFLOW; the outcome of an operation or of an event that was refused; BAIL for an event that now
-        needs its effects.
+        FULL, DUE_OVERFLOW, TICK; the outcome of an operation or of an event that was refused; BAIL for an event that
+        now needs its effects.
     """
     registers, work, outcomes = vector(handles, REGISTERS), matrix(handles, WORK), matrix(handles, OUTCOMES)
     at = max(work[WORK_BASE, record], registers[R_CLOCK])
@@ -275,6 +281,9 @@ def _dispose(handles: Int64s, record: int, program: int, now: int, count: int, w
     if code != 0:
         back_to_mark(handles)
         action = registers[R_FAILED_ACTION]
+        write_attempt(handles, registers[R_FAILED_EFFECT] + 1, program)
+    elif registers[R_SUPPRESSED] > 0:
+        write_suppressed(handles, count, program, words)
     count_words = WORD_SECTIONS * vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_WORDS]
     pattern = pattern_of(handles, program, action, words, count_words)
     return 0 if _finish(handles, record, code, action, pattern) else FULL

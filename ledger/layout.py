@@ -125,6 +125,11 @@ R_PROGRAMS = 45
 R_TEXT_EFFECT = 46  # the effect whose text form must be known (see kernel.TEXT_FORMS)
 R_TEXT_TARGET = 47  # and the slot it is about
 R_GROUP = 48  # slot of the group that the event names (`group_field`), -1: none
+R_FAILED_EFFECT = 49  # position of the failing effect
+R_SUPPRESSED = 50  # effects of the event at hand that a budget suppressed
+R_ATTEMPT = 51  # the attempt at the event at hand, from 1
+R_TICK = 52  # the budget whose next reset the caller must find, and the time after which it must be
+R_TICK_AFTER = 53
 R_BAIL = 54  # why the record at hand was left to the closures, a `schema.Bail`
 R_TARGET = 60  # slot of the target at hand
 R_MISS_KIND = 61  # TargetKind and text code that nobody has looked up (see kernel.MISS)
@@ -168,9 +173,16 @@ PROGRAM_COLUMNS = 8  # first action and literal, and how many; words of one sect
 
 ACTION_TYPE, ACTION_ASSET, ACTION_BUCKET, ACTION_NEGATIVE = range(4)
 ACTION_EXPIRES_KIND, ACTION_EXPIRES, ACTION_MATURES_KIND, ACTION_MATURES = range(4, 8)
-ACTION_KEY, ACTION_NAME, ACTION_NUMBER, ACTION_RESET_AFTER = range(8, 12)
-ACTION_COLUMNS = 12
+ACTION_KEY, ACTION_NAME, ACTION_NUMBER, ACTION_RESET_AFTER, ACTION_RULE, ACTION_BUDGET = range(8, 14)
+ACTION_COLUMNS = 14  # ACTION_RULE is the rule's position in its program, ACTION_BUDGET an index in BUDGETS, -1: none
 DATE_NONE, DATE_DURATION, DATE_TIME = range(3)
+
+BUDGET_NUMBER, BUDGET_PROGRAM, BUDGET_LIMIT, BUDGET_CONSUMED, BUDGET_NEXT, BUDGET_KEY = range(6)
+BUDGET_INTERVAL, BUDGET_ORIGIN, BUDGET_TICK_AFTER, BUDGET_TICK = range(6, 10)
+BUDGET_COLUMNS = 10
+BUDGET_KEY_SHIFT = 24  # BUDGET_KEY is rule number << 24 | asset number
+# The program is a slot; BUDGET_NEXT is TIME_NONE for a lifetime budget; BUDGET_KEY the key of §4.4; an interval of 0
+# means that a cron expression decides: its tick after BUDGET_TICK_AFTER is BUDGET_TICK, which the caller writes.
 
 WORK_KIND, WORK_PROGRAM, WORK_PERSON, WORK_RECIPIENT, WORK_BASE, WORK_TYPE, WORK_ASSET, WORK_AMOUNT, WORK_CODE = range(
     9
@@ -191,6 +203,7 @@ LOT_MOVE_COLUMNS = 9
 CHANGE_COLUMNS = 13
 DUE_CHANGE_COLUMNS = 4
 NEW_HOLDER_COLUMNS = 3
+RESULT_COLUMNS = 10
 
 
 @inlined

@@ -44,6 +44,12 @@ _TABLES: dict[str, tuple[str, int, int]] = {
         at.CHANGES,
         at.R_CHANGES,
     ),
+    "action_results": (
+        "log_seq:i8 attempt:i4 action:i4 result:i1 entity:i8 amount:i8 value_kind:i1 value:i8 value_high:i8 "
+        "value_scale:i1",
+        at.RESULTS,
+        at.R_RESULTS,
+    ),
     "due_changes": ("change_seq:i8 changed_at:i8 kind:i1 object:i4", at.DUE_CHANGES, at.R_DUE_CHANGES),
     "holders": ("person:i8 number:i8 log_seq:i8", at.NEW_HOLDERS, at.R_NEW_HOLDERS),
 }
@@ -83,7 +89,7 @@ def work_of(
 
 
 def batch_tables(state: State) -> dict[str, Rows]:
-    """What the batch wrote: movements, due_entries, lots, lot_moves, changes, due_changes, holders; in row order.
+    """What the batch wrote, by table of `pipeline/schema.py`, in row order.
 
     `holders` has the person's index instead of an external id; `changes` the window of counters in two more columns;
     a text in `value` (value_kind TEXT) and `reference` are codes of the text pool.

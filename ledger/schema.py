@@ -379,7 +379,11 @@ FX_TEXT = 8  # its value: text code, mantissa at FX_VALUE_SCALE, 0/1, microsecon
 FX_REFERENCE = 9  # text code of reference_id, -1 for none
 FX_REFERENCE_CODE = 10  # Outcome of stage 7 for the reference, 0 when fine
 FX_TARGET_KIND = 11  # TargetKind
-FX_COLUMNS = 12  # width of an effect row
+# What the books note of the effect, for evaluations (§18.5); `propose` leaves these alone.
+FX_RESULT = 12  # ActionResult
+FX_RESULT_TARGET = 13  # slot of the target, -1: not found
+FX_RESULT_AMOUNT = 14  # minor units, -1: not known
+FX_COLUMNS = 15  # width of an effect row
 
 
 class Bail(IntEnum):

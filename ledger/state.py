@@ -65,6 +65,7 @@ _BY_COLUMN = {
     at.DUE_CHANGES: at.DUE_CHANGE_COLUMNS,
     at.NEW_HOLDERS: at.NEW_HOLDER_COLUMNS,
     at.TOUCHED: 1,
+    at.RESULTS: at.RESULT_COLUMNS,
 }
 _BY_ROW = {
     at.LOTS: at.LOT_COLUMNS,
@@ -73,7 +74,7 @@ _BY_ROW = {
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
 }
-_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0}
+_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0, at.RESULTS: 0}
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -137,9 +138,13 @@ class State:
         self._allocate(at.EFFECTS, terms.effects, FX_COLUMNS)
         self._allocate(at.WORK, at.WORK_COLUMNS, 0)
         self._allocate(at.OUTCOMES, at.OUTCOME_COLUMNS, 0)
-        definitions = (terms.asset_table(), terms.program_table(), terms.link_table(), terms.action_table())
-        for table, array in zip((at.ASSETS, at.PROGRAMS, at.LINKS, at.ACTIONS), definitions, strict=True):
-            self._tables[table] = array
+        self._tables |= {
+            at.ASSETS: terms.asset_table(),
+            at.PROGRAMS: terms.program_table(),
+            at.LINKS: terms.link_table(),
+            at.ACTIONS: terms.action_table(),
+            at.BUDGETS: terms.budget_table(),
+        }
         self.words: UInt64s = np.zeros(WORD_SECTIONS * terms.words, np.uint64)
         self.persons = 0
         self._set_registers(registers or Registers(), stride)
@@ -229,8 +234,10 @@ class State:
         self._tables[at.OUTCOMES] = np.zeros((at.OUTCOME_COLUMNS, work.shape[1]), np.int64)
         registers = self.table(at.REGISTERS)[0]
         registers[at.R_MOVEMENTS : at.R_TOUCHED + 1] = 0
+        registers[at.R_RESULTS] = 0
         registers[at.R_DUE_CHANGES] = 0
         registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
+        registers[at.R_ATTEMPT] = 1
         registers[at.R_GIVEN_RECORD] = -1
         registers[at.R_BATCH_ENTRY] = registers[at.R_ENTRY_SEQ]
         self._renew_handles()
@@ -245,6 +252,12 @@ class State:
         self.words[:] = 0
         self.words[: len(given)] = given
         self._give(len(rows))
+
+    def give_tick(self, tick: int | None) -> None:
+        """The next tick of the budget in R_TICK after R_TICK_AFTER, after TICK; None: there is none."""
+        row = self.table(at.BUDGETS)[self.register(at.R_TICK)]
+        row[at.BUDGET_TICK_AFTER] = self.register(at.R_TICK_AFTER)
+        row[at.BUDGET_TICK] = int(TIME_NONE) if tick is None else tick
 
     def name_targets(self, kind: TargetKind, codes: Int64s, meanings: Int64s) -> None:
         """Say what texts mean as targets of a kind: a person's index + 1, or an Outcome, negated."""

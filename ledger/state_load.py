@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import split_words
+from earnbook.ledger.budgets import schedule_reset
 from earnbook.ledger.compiled import compiled
 from earnbook.ledger.due import settle_due
 from earnbook.ledger.lots import await_due, link
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
-from earnbook.ledger.schema import EntityType, Int64s, InventoryMode, LotStatus, Status
+from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, InventoryMode, LotStatus, Status
 from earnbook.ledger.state import State
 
 Numbers = npt.ArrayLike
@@ -137,6 +138,32 @@ def load_attributes(
         state.table(table)[rows, columns] = np.asarray(given)
 
 
+def load_budgets(state: State, *, numbers: Numbers, consumed: Numbers) -> None:
+    """What the budgets in force have consumed, and their next resets; budgets that are not in force are left out."""
+    table = state.table(at.BUDGETS)[: len(state.terms.budgets)]
+    amounts = dict(zip(np.asarray(numbers).tolist(), np.asarray(consumed).tolist(), strict=True))
+    for row in table:
+        row[at.BUDGET_CONSUMED] = amounts.get(int(row[at.BUDGET_NUMBER]), 0)
+    state.reserve(at.DUE, len(table))
+    await_resets(state.handles, len(table))
+
+
+def begin_budget(state: State, budget: int, *, number: int, origin: int, next_reset_at: int | None) -> None:
+    """A budget of the terms begins: its number in the book, where its intervals count from, its first reset."""
+    row = state.table(at.BUDGETS)[budget]
+    row[at.BUDGET_NUMBER], row[at.BUDGET_ORIGIN] = number, origin
+    row[at.BUDGET_NEXT] = int(TIME_NONE) if next_reset_at is None else next_reset_at
+    state.reserve(at.DUE, 1)
+    await_reset(state.handles, budget)
+
+
+def budgets(state: State) -> Rows:
+    """The budgets in force, by number: what they have consumed."""
+    table = state.table(at.BUDGETS)[: len(state.terms.budgets)]
+    begun = table[table[:, at.BUDGET_NUMBER] > 0]
+    return {"budget": begun[:, at.BUDGET_NUMBER].astype(np.int32), "consumed": begun[:, at.BUDGET_CONSUMED].copy()}
+
+
 def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
     """Open lots, in any order.
 
@@ -176,6 +203,21 @@ def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
     for name, column in places.items():
         rows[:, column] = columns[name][order]
     _take_in(state.handles, rows)
+
+
+@compiled
+def await_resets(given: Int64s, count: int) -> None:
+    """Queue the next resets of the first `count` budgets; the queue has room."""
+    for budget in range(count):
+        await_reset(given, budget)
+
+
+@compiled
+def await_reset(given: Int64s, budget: int) -> None:
+    """Queue the next reset of a budget; the queue has room."""
+    handles = fixed_in(given)
+    schedule_reset(handles, budget, at.matrix(handles, at.BUDGETS)[budget, at.BUDGET_NEXT])
+    settle_due(handles)
 
 
 @compiled

@@ -14,6 +14,8 @@ import numpy as np
 from earnbook.ledger.layout import (
     ACTION_COLUMNS,
     ASSET_COLUMNS,
+    BUDGET_COLUMNS,
+    BUDGET_KEY_SHIFT,
     DATE_DURATION,
     DATE_NONE,
     DATE_TIME,
@@ -59,7 +61,10 @@ class Date:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionTerms:
-    """An action of a rule: `number` in the book's `actions`, `key` a column of the cells, `name` one of `names`."""
+    """An action of a rule: `number` in the book's `actions`, `key` a column of the cells, `name` one of `names`.
+
+    `rule` is the position of its rule, `budget` an index in `Terms.budgets` of a CREDIT that a budget caps.
+    """
 
     type: ActionType
     number: int
@@ -71,12 +76,44 @@ class ActionTerms:
     key: int = -1
     name: int = 0
     reset_after: int | None = None
+    rule: int = 0
+    budget: int = -1
 
     def columns(self) -> tuple[int, ...]:
         """The row of ACTIONS."""
         reset_after = int(TIME_NONE) if self.reset_after is None else self.reset_after
         money = (int(self.type), self.asset, int(self.bucket), int(self.allow_negative))
-        return (*money, *self.expires.columns(), *self.matures.columns(), self.key, self.name, self.number, reset_after)
+        dates = (*self.expires.columns(), *self.matures.columns())
+        return (*money, *dates, self.key, self.name, self.number, reset_after, self.rule, self.budget)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetTerms:
+    """A cap on what a rule issues of one asset (§10.4), with nothing consumed.
+
+    `number` is the book's, `rule` and `asset` are object numbers, `program` a slot, `limit` minor units.
+    With an `interval` (microseconds) it is reset at `origin` + k × interval; with a `next_reset_at` and no interval by
+    a cron expression that the caller knows; with neither never.
+    """
+
+    number: int
+    rule: int
+    asset: int
+    program: int
+    limit: int
+    interval: int = 0
+    origin: int = 0
+    next_reset_at: int | None = None
+
+    def columns(self) -> tuple[int, ...]:
+        """The row of BUDGETS."""
+        next_at = int(TIME_NONE) if self.next_reset_at is None else self.next_reset_at
+        key = (self.rule << BUDGET_KEY_SHIFT) | self.asset
+        none = int(TIME_NONE)
+        return (
+            *(self.number, self.program, self.limit, 0, next_at, key),
+            *(self.interval, self.origin, none, none),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +139,7 @@ class Terms:
     tags: int = 0
     attributes: int = 0
     tiers: int = 0
+    budgets: tuple[BudgetTerms, ...] = ()
 
     def __post_init__(self) -> None:
         """Programs are dense; ValueError otherwise."""
@@ -146,6 +184,10 @@ class Terms:
         for row, program in enumerate(self.programs):
             links[row, list(program.linked)] = 1
         return links
+
+    def budget_table(self) -> Int64s:
+        """BUDGETS."""
+        return _table([budget.columns() for budget in self.budgets], BUDGET_COLUMNS)
 
     def action_table(self) -> Int64s:
         """ACTIONS."""

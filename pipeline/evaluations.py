@@ -13,7 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from earnbook.ledger.results import patterns
-from earnbook.ledger.schema import WORDS_ERRORED, WORDS_LIMITED, WORDS_MATCHED, WORDS_OUTSIDE, Int64s, word_count
+from earnbook.ledger.schema import (
+    WORDS_ERRORED,
+    WORDS_LIMITED,
+    WORDS_MATCHED,
+    WORDS_OUTSIDE,
+    WORDS_SUPPRESSED,
+    Int64s,
+    word_count,
+)
 from earnbook.ledger.state import State
 from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.store_tables import EvaluationReason, EvaluationStatus
@@ -21,6 +29,7 @@ from earnbook.pipeline.store_tables import EvaluationReason, EvaluationStatus
 NO_PATTERN = 0
 """The number of an event in which no rule has a row."""
 
+_SUPPRESSED = int(EvaluationReason.BUDGET_EXCEEDED)
 _COLUMNS = tuple(name for name in BATCH_TABLES["evaluation_patterns"].names if name != "pattern")
 Row = tuple[int, ...]
 
@@ -90,12 +99,13 @@ class Patterns:
                 status, reason = EvaluationStatus.SKIPPED, int(EvaluationReason.STOPPED_BY_RULE)
             if position == failed:
                 status = EvaluationStatus.FAILED
-            if status is not None and (self._full or status in (EvaluationStatus.SUCCESS, EvaluationStatus.FAILED)):
+            is_matched = status in (EvaluationStatus.SUCCESS, EvaluationStatus.FAILED) or reason == _SUPPRESSED
+            if status is not None and (self._full or is_matched):
                 head = (program.number, rule.number, rule.version, rule.order)
                 yield (*head, int(status), reason, stopped_by)
             if position == failed:
                 return
-            if rule.stops and status is EvaluationStatus.SUCCESS:
+            if rule.stops and (status is EvaluationStatus.SUCCESS or reason == _SUPPRESSED):
                 stopped_by = rule.number
 
 
@@ -105,6 +115,8 @@ def _judge(words: np.ndarray, count: int, position: int) -> tuple[EvaluationStat
     def is_set(section: int) -> bool:
         return bool(int(words[section * count + (position >> 6)]) >> (position & 63) & 1)
 
+    if is_set(WORDS_MATCHED) and is_set(WORDS_SUPPRESSED):
+        return EvaluationStatus.SKIPPED, _SUPPRESSED
     if is_set(WORDS_MATCHED):
         return EvaluationStatus.SUCCESS, 0
     if is_set(WORDS_ERRORED):

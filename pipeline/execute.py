@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import join_words
-from earnbook.ledger.kernel import DONE, MISS, Rules, decide, propose_list
+from earnbook.ledger.kernel import DONE, MISS, TICK, Rules, decide, propose_list
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
 from earnbook.ledger.schema import (
@@ -34,12 +34,14 @@ from earnbook.ledger.schema import (
     Tables,
 )
 from earnbook.ledger.state import Registers, State, text_of
-from earnbook.ledger.state_load import checkpoint
+from earnbook.ledger.state_load import begin_budget, budgets, checkpoint
+from earnbook.pipeline.budgets import ENDED, next_reset
 from earnbook.pipeline.columns import TextTables, batch_columns, event_of
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.evaluations import Patterns
 from earnbook.pipeline.operations import operation_columns
 from earnbook.pipeline.people import Named, People
+from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.rows import (
     change_rows,
     event_rows,
@@ -47,6 +49,7 @@ from earnbook.pipeline.rows import (
     lot_rows,
     open_lot_rows,
     operation_rows,
+    result_rows,
     system_rows,
     table_of,
     window_rows,
@@ -56,6 +59,7 @@ from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
 from earnbook.rules.definitions_ids import object_id
+from earnbook.rules.times import next_cron_tick
 from earnbook.rules.values import Value
 
 _TEXT = int(Kind.TEXT)
@@ -127,6 +131,10 @@ class Engine:
         self._tables = TextTables(ruleset.tables, pool)
         self._proposes = propose_list([program.propose for program in run.programs])
         self._patterns = patterns
+        self.ended_budgets: dict[int, int] = {}
+        """What budgets that are not in force had consumed, by number."""
+        self.budget_terms: dict[int, tuple[int, int]] = {}
+        """Limit and next reset (TIME_NONE: never) of budgets as the book has them, by number."""
         self._groups: Int64s | int = -1
         self._targets = Targets(
             run.programs,
@@ -182,9 +190,57 @@ class Engine:
             STATE_TABLES["attributes"],
         )
         rows["open_lots"] = open_lot_rows(tables["open_lots"])
+        rows["budgets"] = self._budget_rows()
         systems = system_balances(self.state, since_entry=0)
         rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
         return rows
+
+    def _budget_rows(self) -> pa.Table:
+        """Every budget that ever began: those in force as they are now, the others as they ended."""
+        now = budgets(self.state)
+        consumed = self.ended_budgets | dict(zip(now["budget"].tolist(), now["consumed"].tolist(), strict=True))
+        numbers = sorted(consumed)
+        amounts = np.array([consumed[number] for number in numbers], np.int64)
+        return table_of(
+            "budgets", {"budget": np.array(numbers, np.int32), "consumed": amounts}, STATE_TABLES["budgets"]
+        )
+
+    def _budget_terms(self, batch: int) -> pa.Table:
+        """Limit and next reset of the budgets for which either is another one than the book has."""
+        table = self.state.table(at.BUDGETS)[: len(self.run.terms.budgets)]
+        new = {
+            number: (limit, next_at)
+            for number, limit, next_at in table[:, [at.BUDGET_NUMBER, at.BUDGET_LIMIT, at.BUDGET_NEXT]].tolist()
+            if number > 0 and self.budget_terms.get(number) != (limit, next_at)
+        }
+        self.budget_terms |= new
+        limits, times = [limit for limit, _ in new.values()], [at_us for _, at_us in new.values()]
+        schema = BATCH_TABLES["budget_terms"]
+        columns = {
+            "batch": pa.array([batch] * len(new), pa.int64()),
+            "budget": pa.array(list(new), pa.int32()),
+            "limit_minor": pa.array(limits, pa.int64()),
+            "next_reset_at": pa.array([None if at_us == TIME_NONE else at_us for at_us in times], pa.int64()),
+        }
+        return pa.table([columns[name] for name in schema.names], schema=schema)
+
+    def has_budget_due(self, until: int) -> bool:
+        """Whether a budget with anything consumed is reset at or before a time."""
+        table = self.state.table(at.BUDGETS)[: len(self.run.terms.budgets)]
+        next_at = table[:, at.BUDGET_NEXT]
+        return bool(((table[:, at.BUDGET_CONSUMED] != 0) & (next_at != TIME_NONE) & (next_at <= until)).any())
+
+    def begin_budgets(self, registry: Registry, at_us: int) -> None:
+        """The budgets that a load brings begin, those it takes away end; `at_us` is P of its first record."""
+        entry = self.state.registers.entry_seq
+        for place, plan in enumerate(self.run.budgets):
+            if plan.number == 0:
+                number = registry.start_budget(plan.entry(started_at=at_us, started_entry=entry))
+                if plan.schedule == ENDED:
+                    self.ended_budgets[number] = 0
+                    continue
+                first = next_reset(plan.schedule, at_us, at_us)
+                begin_budget(self.state, place, number=number, origin=at_us, next_reset_at=first)
 
     def entities(self) -> pa.Array:
         """The numbers of everything the checkpoint speaks of: holders, and programs negated."""
@@ -197,6 +253,9 @@ class Engine:
         bailed: Counter[Bail] = Counter()
         rules = Rules(proposes=self._proposes, literals=self.run.literals, tables=self._tables.current())
         while (code := decide(self.state, columns, rules, until=until, pool=self.pool)) != DONE:
+            if code == TICK:
+                self._give_tick()
+                continue
             if code == MISS:
                 self._look_up_target()
                 rules = rules._replace(tables=self._tables.current())
@@ -210,6 +269,11 @@ class Engine:
             self._propose_row(records, columns, persons)
             rules = rules._replace(tables=self._tables.current())
         return bailed
+
+    def _give_tick(self) -> None:
+        """The next tick of the budget whose reset waits for it."""
+        _, _, expression = self.run.budgets[self.state.register(at.R_TICK)].schedule.partition(" ")
+        self.state.give_tick(next_cron_tick(expression, self.state.register(at.R_TICK_AFTER)))
 
     def _look_up_target(self) -> None:
         """Look up the target that the event at hand names and no column foretold."""
@@ -301,6 +365,8 @@ class Engine:
             **lot_rows(decided["lots"], self.pool),
             "lot_moves": table_of("lot_moves", {**decided["lot_moves"], "hold_reference": None}),
             **change_rows(decided["changes"], self.pool),
+            "budget_terms": self._budget_terms(batch),
+            "action_results": result_rows(decided["action_results"], self.pool),
             "holders": holder_rows(decided["holders"], self.people),
             "events": event_rows(records, found, is_event, sources),
             "operations": operation_rows(records, found, is_event, sources),

@@ -86,7 +86,7 @@ class Job:
         number_objects(self._registry, load)
         self._ruleset = compile_ruleset(load.definitions, kernel=request.kernel)
         self._pool = StringPool()
-        self._terms = run_terms(load, self._ruleset, self._registry, self._pool)
+        self._terms = run_terms(load, self._ruleset, self._registry, self._pool, clock=self._start.book_clock or 0)
         warm_up(self._terms)
         self._batch = self._start.batch
         self._book_clock = self._start.book_clock or 0
@@ -289,7 +289,9 @@ class Job:
         if self._clock.mode is ClockMode.EVENT:
             return False
         until = self._clock.end_of_batch(self._book_clock)
-        return self._load.changed or bool(len(find_due_holders(self._connection, until)))
+        assert self._engine is not None
+        is_due = bool(len(find_due_holders(self._connection, until))) or self._engine.has_budget_due(until)
+        return self._load.changed or is_due
 
     def _count_dropped_only(self, batch: _Batch) -> None:
         """Where nothing was written, the repeats are still counted for the report."""
@@ -321,21 +323,32 @@ class Job:
         started = self.tally.seconds("prefetch", started)
         first_at = max(self._book_clock, int(base[0])) if len(base) else reach
         number = self._batch + 1
+        loads_now = self._loads_now(batch)
+        if loads_now:
+            engine.begin_budgets(self._registry, first_at)
         decided = engine.execute(records, named, batch=number, base=base, until=until, sources=self._sources)
         self._batch, self._book_clock = number, decided.book_clock
         self.tally.add(decided)
         self._tally_dropped(batch)
         self.tally.batches.append(number)
         started = self.tally.seconds("decide", started)
-        self._commit(self._commit_request(batch, decided, first_at=first_at, is_last=is_last))
+        request = self._commit_request(batch, decided, first_at=first_at, loads_now=loads_now, is_last=is_last)
+        self._commit(request)
         self.tally.seconds("wait for commit", started)
 
-    def _commit_request(self, batch: _Batch, decided: Decided, *, first_at: int, is_last: bool) -> CommitRequest:
+    def _loads_now(self, batch: _Batch) -> bool:
+        """Whether the definitions come into force with this batch.
+
+        Without records under the event clock there is no time at which to load (§6.3).
+        """
+        is_waiting = self._load.changed and not self._is_loaded
+        return is_waiting and (batch.records.num_rows > 0 or self._clock.mode is not ClockMode.EVENT)
+
+    def _commit_request(
+        self, batch: _Batch, decided: Decided, *, first_at: int, loads_now: bool, is_last: bool
+    ) -> CommitRequest:
         engine, load = self._engine, self._load
         assert engine is not None
-        # Without records under the event clock there is no time at which to load (§6.3).
-        loads_now = load.changed and not self._is_loaded
-        loads_now = loads_now and (batch.records.num_rows > 0 or self._clock.mode is not ClockMode.EVENT)
         self._is_loaded = self._is_loaded or loads_now
         in_force = self._is_in_force()
         sources = self._sources.tolist() if len(self.tally.batches) == 1 else _sources_of(batch, self._sources)

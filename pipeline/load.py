@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from earnbook.ledger.schema import EntityType, LotStatus
+from earnbook.ledger.schema import TIME_NONE, EntityType, LotStatus
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.schema import STATE_TABLES
@@ -138,6 +138,19 @@ def load_patterns(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     return _table(connection, "SELECT * FROM store.evaluation_patterns ORDER BY pattern, rule_order")
 
 
+def load_budget_terms(connection: duckdb.DuckDBPyConnection) -> dict[int, tuple[int, int]]:
+    """Limit (minor units) and next reset (microseconds; TIME_NONE: never) of each budget as last written, by number."""
+    rows = connection.execute(
+        """SELECT budget, arg_max(struct_pack(limit_minor, next_reset_at), batch) FROM store.budget_terms
+        GROUP BY budget ORDER BY budget"""
+    ).fetchall()
+    never = int(TIME_NONE)
+    return {
+        budget: (last["limit_minor"], never if last["next_reset_at"] is None else last["next_reset_at"])
+        for budget, last in rows
+    }
+
+
 def find_holders(
     connection: duckdb.DuckDBPyConnection,
     *,
@@ -187,6 +200,7 @@ def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict
         "tags": (of_entity.format("entity"), "entity, key"),
         "attributes": (of_entity.format("entity"), "entity, key"),
         "enrollments": ("holder IN (SELECT number FROM wanted)", "holder, program"),
+        "budgets": ("true", "budget"),
         "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
     }
     tables = {}

@@ -18,6 +18,7 @@ from earnbook.ledger.state_load import (
     add_persons,
     load_attributes,
     load_balances,
+    load_budgets,
     load_counters,
     load_enrollments,
     load_lots,
@@ -27,7 +28,7 @@ from earnbook.ledger.state_load import (
     set_origins,
 )
 from earnbook.pipeline.execute import Engine
-from earnbook.pipeline.load import find_due_holders, find_holders, load_state
+from earnbook.pipeline.load import find_due_holders, find_holders, load_budget_terms, load_state
 from earnbook.pipeline.people import Named
 
 _TEXT = int(Kind.TEXT)
@@ -38,6 +39,14 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
     state = load_state(connection, pa.array([], pa.int64()))
     _load(engine, state)
     rows = state["system_balances"].select(["account", "asset", "amount", "last_entry_seq"]).to_pylist()
+    stored = state["budgets"]
+    numbers, consumed = stored.column("budget").to_numpy(), stored.column("consumed").to_numpy()
+    load_budgets(engine.state, numbers=numbers, consumed=consumed)
+    in_force = {plan.number for plan in engine.run.budgets}
+    for number, amount in zip(numbers.tolist(), consumed.tolist(), strict=True):
+        if number not in in_force:
+            engine.ended_budgets[number] = amount
+    engine.budget_terms = load_budget_terms(connection)
     load_system_balances(
         engine.state,
         [(row["account"], row["asset"] - 1, int(row["amount"]), row["last_entry_seq"]) for row in rows],

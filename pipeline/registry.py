@@ -51,6 +51,21 @@ class ActionEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetEntry:
+    """A budget as it began: object numbers, schedule (see `pipeline.budgets`), P of its load (microseconds).
+
+    What it has consumed are credits of entries after `started_entry`, or after its last reset.
+    """
+
+    program: int
+    rule: int
+    asset: int
+    schedule: str
+    started_at: int
+    started_entry: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceEntry:
     """One input of a run: its name, the hash of its bytes, and for a mapped one its SQL's hash and rows of `input`."""
 
@@ -72,6 +87,7 @@ class Registry:
         self._names: dict[tuple[int, str], int] = {}
         self._actions: dict[tuple[int, int, int], int] = {}
         self._action_entries: list[ActionEntry] = []
+        self._budgets: list[BudgetEntry] = []
         self._source_count = 0
         self._new: dict[str, list[tuple[object, ...]]] = {name: [] for name in REGISTRY_TABLES}
 
@@ -96,6 +112,10 @@ class Registry:
         for row in tables["actions"].to_pylist():
             entry_of_action = ActionEntry(**{name: row[name] for name in fields})
             _expect("action", registry.action_number(entry_of_action), row["number"])
+        budget_fields = BudgetEntry.__dataclass_fields__
+        for row in tables["budget_starts"].to_pylist():
+            budget = BudgetEntry(**{name: row[name] for name in budget_fields})
+            _expect("budget", registry.start_budget(budget), row["number"])
         registry._source_count = tables["sources"].num_rows
         registry._new = {name: [] for name in REGISTRY_TABLES}
         return registry
@@ -150,6 +170,30 @@ class Registry:
     def actions(self) -> list[ActionEntry]:
         """Every action in number order."""
         return list(self._action_entries)
+
+    def start_budget(self, entry: BudgetEntry) -> int:
+        """The number of one more budget."""
+        self._budgets.append(entry)
+        number = len(self._budgets)
+        columns = tuple(getattr(entry, name) for name in BudgetEntry.__dataclass_fields__)
+        self._new["budget_starts"].append((number, *columns))
+        return number
+
+    def newest_budget(self, rule: int, asset: int) -> tuple[int, BudgetEntry | None]:
+        """The newest budget of a rule for an asset with its number; 0 and None when it never had one."""
+        for number in range(len(self._budgets), 0, -1):
+            entry = self._budgets[number - 1]
+            if (entry.rule, entry.asset) == (rule, asset):
+                return number, entry
+        return 0, None
+
+    def budgeted_assets(self, rule: int) -> set[int]:
+        """The assets for which a rule ever had a budget."""
+        return {entry.asset for entry in self._budgets if entry.rule == rule}
+
+    def budgets(self) -> list[BudgetEntry]:
+        """Every budget that ever began, in number order."""
+        return list(self._budgets)
 
     def add_source(self, entry: SourceEntry) -> int:
         """The number of one more source; the same file read by two runs is two sources."""

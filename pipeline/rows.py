@@ -73,6 +73,13 @@ def change_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
     return {"changes": table_of("changes", changes), "change_details": table_of("change_details", details)}
 
 
+def result_rows(columns: Rows, pool: StringPool) -> pa.Table:
+    """Results of actions; a text is told by itself, because its code means nothing outside the run."""
+    is_text = columns["value_kind"] == _TEXT
+    texts = pool.texts(np.where(is_text, columns["value"], -1))
+    return table_of("action_results", {**columns, "value": np.where(is_text, 0, columns["value"]), "text": texts})
+
+
 def holder_rows(columns: Rows, people: People) -> pa.Table:
     """New participants and groups by number; the external id of a group is its key."""
     is_group = people.is_group(columns["person"])

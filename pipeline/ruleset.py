@@ -185,8 +185,6 @@ def _unexecuted(definitions: Definitions, rule: Rule) -> Iterator[Issue]:
             found.append(f"action {action.type}")
         elif getattr(action, "bucket", "AVAILABLE") != "AVAILABLE":
             found.append(f"{action.type} with bucket {getattr(action, 'bucket', '')}")
-    if rule.budgets:
-        found.append("budgets")
     origin = definitions.origins.get(rule.id)
     for what in dict.fromkeys(found):
         message = f"rule `{rule.key}`: this version of earnbook does not execute {what}"

@@ -123,6 +123,22 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         reset_after=(_I64,),
         text=(_TEXT,),
     ),
+    # Actions whose result no other row tells (§18.5): suppressed by a budget, or of an attempt that failed.
+    "action_results": _schema(
+        log_seq=_I64,
+        attempt=_I32,
+        action=_I32,
+        result=_I8,  # ActionResult
+        entity=_I64,  # the target: holder number, or minus a program's number; 0: not found
+        amount=_I64,  # minor units; -1: not known
+        value_kind=_I8,  # Kind of what a COUNTER or SET_ATTRIBUTE would have written
+        value=_I64,
+        value_high=_I64,
+        value_scale=_I8,
+        text=(_TEXT,),
+    ),
+    # The limit and the next reset of each budget in force, written by the batches that changed either.
+    "budget_terms": _schema(batch=_I64, budget=_I32, limit_minor=_I64, next_reset_at=(_I64,)),
     # When and why changes with log_seq 0 happened, one row each: due work, as `due_entries` for entries.
     "due_changes": _schema(
         change_seq=_I64,
@@ -181,5 +197,6 @@ STATE_TABLES: dict[str, pa.Schema] = {
         expires_at=(_I64,),  # here as well as in `lots`: what is due is found without them
         matures_at=(_I64,),
     ),
+    "budgets": _schema(budget=_I32, consumed=_I64),  # those that ever began, by number
 }
 """The checkpoint of state (a fold of the batch tables), current up to the batch in `meta.state_batch`."""

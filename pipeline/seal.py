@@ -172,6 +172,11 @@ SEAL_TABLES: tuple[SealTable, ...] = (
                 """number:8 program:8 rule:8 rule_version:4 action_index:4 type:2 asset:8 bucket:2 key:text?
                 description:text?""",
             ),
+            _part(
+                "budget_starts",
+                "number",
+                "number:8 program:8 rule:8 asset:8 schedule:text started_at:8 started_entry:8",
+            ),
         ),
     ),
     SealTable("redemptions", ()),

@@ -41,6 +41,7 @@ STATE_KEYS: dict[str, StateKey] = {
     "attributes": StateKey(("entity", "key")),
     "enrollments": StateKey(("holder", "program")),
     "open_lots": StateKey(("lot_seq",)),
+    "budgets": StateKey(("budget",)),
 }
 """What makes a row of each state table the same row before and after."""
 
@@ -61,6 +62,7 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "attributes": _attributes,
         "enrollments": _enrollments,
         "open_lots": _open_lots,
+        "budgets": _budgets,
     }
     return folds[table](from_checkpoint)
 
@@ -133,6 +135,37 @@ def _open_lots(from_checkpoint: bool) -> str:
         FROM base LEFT JOIN moved USING (lot_seq) LEFT JOIN repaid USING (lot_seq)
     )
     SELECT {columns.format("status, remaining")} FROM folded WHERE remaining <> 0"""
+
+
+def _budgets(from_checkpoint: bool) -> str:
+    """What every budget consumed since its last reset: credits, and what settles add to what was held (§10.4).
+
+    The change of a reset says which entry was the last before it; a budget ends where the next one of its rule and
+    asset begins.
+    """
+    position = "coalesce((SELECT last_entry_seq FROM store.checkpoint_position), 0)" if from_checkpoint else "0"
+    base = "coalesce(kept.consumed, 0)" if from_checkpoint else "0"
+    join = "LEFT JOIN store.budgets AS kept ON kept.budget = b.number" if from_checkpoint else ""
+    issued = f"{EntryType.CREDIT}, {EntryType.SETTLE}"
+    return f"""WITH resets AS (SELECT key AS budget, arg_max(reset_after, change_seq) AS entry_seq
+            FROM {_rows("full_changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.BUDGET}
+            GROUP BY key),
+        lives AS (SELECT *, lead(started_entry) OVER (PARTITION BY rule, asset ORDER BY number) AS ended_entry
+            FROM store.budget_starts),
+        spans AS (SELECT b.number AS budget, b.rule, b.asset, b.ended_entry,
+                greatest(b.started_entry, {position}, r.entry_seq) AS after,
+                CASE WHEN r.entry_seq IS NULL THEN {base} ELSE 0 END AS consumed
+            FROM lives AS b LEFT JOIN resets AS r ON r.budget = b.number {join}),
+        issued AS (SELECT s.budget, m.entry_seq, greatest(sum(CASE
+                    WHEN m.entry_type = {EntryType.SETTLE} AND m.credit <= {ACCOUNT_BREAKAGE} THEN -m.amount
+                    WHEN m.entry_type = {EntryType.SETTLE} AND m.debit > {ACCOUNT_BREAKAGE} THEN 0
+                    ELSE m.amount END), 0) AS amount
+            FROM spans AS s JOIN store.actions AS a ON a.rule = s.rule AND a.asset = s.asset
+            JOIN {_rows("movements", "entry_seq", from_checkpoint)} AS m ON m.action = a.number AND m.asset = s.asset
+                AND m.entry_seq > s.after AND (s.ended_entry IS NULL OR m.entry_seq <= s.ended_entry)
+            WHERE m.entry_type IN ({issued}) GROUP BY s.budget, m.entry_seq)
+        SELECT s.budget, CAST(any_value(s.consumed) + coalesce(sum(i.amount), 0) AS BIGINT) AS consumed
+        FROM spans AS s LEFT JOIN issued AS i USING (budget) GROUP BY s.budget"""
 
 
 def _latest(table: str, key: str, values: str, cell: str, state_type: StateType, from_checkpoint: bool) -> str:

@@ -112,10 +112,15 @@ BOOK_TABLES: dict[str, pa.Schema] = {
         """batch:int64 number:int32 program:int32 rule:int32 rule_version:int32 action_index:int32 type:int8
         asset:int32 bucket:int8 key:text? description:text?"""
     ),
+    # Each budget that ever began (§10.4): its schedule, P of the load that began it, and the last entry before that.
+    "budget_starts": _table(
+        """batch:int64 number:int32 program:int32 rule:int32 asset:int32 schedule:text started_at:int64
+        started_entry:int64"""
+    ),
 }
 """Tables of the book itself, written in the transaction of the batch that needs them."""
 
-REGISTRY_TABLES: tuple[str, ...] = ("sources", "batch_sources", "objects", "names", "actions")
+REGISTRY_TABLES: tuple[str, ...] = ("sources", "batch_sources", "objects", "names", "actions", "budget_starts")
 """The tables whose new rows a `Registry` hands to a batch."""
 
 

@@ -25,6 +25,7 @@ LOWER_NAMES = ("state_type", "change_operation", "operation_type", "object_kind"
 """Enumerations whose names are printed in lower case."""
 
 NAMED_CODES: dict[str, type[IntEnum]] = {
+    "action_result": codes.ActionResult,
     "action_type": codes.ActionType,
     "bucket": codes.Bucket,
     "change_operation": codes.ChangeOperation,

@@ -14,7 +14,8 @@ import numpy as np
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import ActionType, Bucket, Int64s, InventoryMode, IssuancePolicy, StateType, Status
-from earnbook.ledger.terms import ActionTerms, AssetTerms, Date, ProgramTerms, Terms
+from earnbook.ledger.terms import ActionTerms, AssetTerms, BudgetTerms, Date, ProgramTerms, Terms
+from earnbook.pipeline.budgets import ENDED, BudgetPlan, plan_budgets
 from earnbook.pipeline.registry import ActionEntry, Registry
 from earnbook.pipeline.ruleset import RulesetLoad
 from earnbook.pipeline.store_tables import ObjectKind
@@ -60,10 +61,14 @@ class RunTerms:
     keys: Mapping[StateType, KeyColumns]
     asset_indexes: Mapping[str, int]
     """By asset id."""
+    budgets: tuple[BudgetPlan, ...]
+    """In the order of `Terms.budgets`, then the ends of those that rules have no more."""
 
 
-def run_terms(load: RulesetLoad, compiled: CompiledRuleset, registry: Registry, pool: StringPool) -> RunTerms:
-    """The terms of a run; every object already has its number (`ruleset.number_objects`)."""
+def run_terms(
+    load: RulesetLoad, compiled: CompiledRuleset, registry: Registry, pool: StringPool, *, clock: int
+) -> RunTerms:
+    """The terms of a run that begins at a book clock; every object already has its number (`number_objects`)."""
     assets = {entry.key: number for number, entry in enumerate(registry.objects(ObjectKind.ASSET), start=1)}
     models = {asset.symbol: asset for asset in load.definitions.assets}
     definitions = _in_number_order(load, registry)
@@ -73,15 +78,18 @@ def run_terms(load: RulesetLoad, compiled: CompiledRuleset, registry: Registry, 
             _name_key(registry, action)
     keys = {state_type: _key_columns(registry, state_type) for state_type in _STATE_TYPES.values()}
     numbers = tuple(_action_numbers(registry, load, program, assets) for program in programs)
+    budgets = plan_budgets(load.definitions, registry)
+    capped = {(plan.rule, plan.asset): place for place, plan in enumerate(budgets) if plan.schedule != ENDED}
     terms = Terms(
         assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
         programs=tuple(
-            _program_terms(position, definition, program, actions, assets, models, keys)
+            _program_terms(position, definition, program, actions, assets, models, keys, registry, capped)
             for position, (definition, program, actions) in enumerate(zip(definitions, programs, numbers, strict=True))
         ),
         counters=len(keys[StateType.COUNTER].texts),
         tags=len(keys[StateType.TAG].texts),
         attributes=len(keys[StateType.ATTRIBUTE].texts),
+        budgets=tuple(_budget_terms(plan, registry, clock) for plan in budgets if plan.schedule != ENDED),
     )
     return RunTerms(
         terms=terms,
@@ -91,6 +99,7 @@ def run_terms(load: RulesetLoad, compiled: CompiledRuleset, registry: Registry, 
         actions=numbers,
         keys=keys,
         asset_indexes={entry.id: position for position, entry in enumerate(registry.objects(ObjectKind.ASSET))},
+        budgets=budgets,
     )
 
 
@@ -174,13 +183,17 @@ def _program_terms(
     assets: Mapping[str, int],
     models: Mapping[str, Asset],
     keys: Mapping[StateType, KeyColumns],
+    registry: Registry,
+    capped: Mapping[tuple[int, int], int],
 ) -> ProgramTerms:
+    rules = [registry.find_object(ObjectKind.RULE, rule.definition.id) or 0 for rule in program.rules]
     linked = [number - 1 for symbol, number in assets.items() if definition.key in models[symbol].programs]
     return ProgramTerms(
         number=position + 1,
         linked=tuple(linked),
         actions=tuple(
-            _action_terms(action, number, assets, keys) for action, number in zip(program.actions, numbers, strict=True)
+            _action_terms(action, number, assets, keys, rules[action.rule], capped)
+            for action, number in zip(program.actions, numbers, strict=True)
         ),
         literals=len(program.literals),
         rules=len(program.rules),
@@ -189,8 +202,20 @@ def _program_terms(
     )
 
 
+def _budget_terms(plan: BudgetPlan, registry: Registry, clock: int) -> BudgetTerms:
+    """A budget as it goes on from the book clock; one that begins with this run's load has no reset yet."""
+    if plan.number == 0:
+        return plan.terms(origin=0, clock=None)
+    return plan.terms(origin=registry.budgets()[plan.number - 1].started_at, clock=clock)
+
+
 def _action_terms(
-    action: ActionPlan, number: int, assets: Mapping[str, int], keys: Mapping[StateType, KeyColumns]
+    action: ActionPlan,
+    number: int,
+    assets: Mapping[str, int],
+    keys: Mapping[StateType, KeyColumns],
+    rule: int,
+    capped: Mapping[tuple[int, int], int],
 ) -> ActionTerms:
     definition = action.definition
     key = _key_of(action)
@@ -208,6 +233,8 @@ def _action_terms(
         key=column,
         name=name,
         reset_after=definition.reset_after if isinstance(definition, CounterAction) else None,
+        rule=action.rule,
+        budget=capped.get((rule, assets[credit.asset_id]), -1) if credit else -1,
     )
 
 

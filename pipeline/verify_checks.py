@@ -245,6 +245,28 @@ _LOTS = (
     ),
 )
 
+_BUDGETS = (
+    Check(
+        name="budgets_keep_their_limits",
+        property="I14",
+        table="budgets",
+        message="a budget has consumed more than any limit it ever had",
+        query="""SELECT NULL, 'budget ' || c.budget || ': ' || c.consumed || ' of ' || max(t.limit_minor)
+            FROM store.current_budgets AS c JOIN store.budget_terms AS t USING (budget)
+            GROUP BY c.budget, c.consumed HAVING c.consumed > max(t.limit_minor) OR c.consumed < 0""",
+    ),
+    Check(
+        name="no_reset_is_due",
+        property="I16",
+        table="budget_terms",
+        message="the reset of a budget was due at or before the book clock",
+        query=f"""SELECT NULL, 'budget ' || budget FROM (
+                SELECT budget, arg_max(struct_pack(next_reset_at), batch) AS last FROM store.budget_terms
+                WHERE budget IN (SELECT max(number) FROM store.budget_starts GROUP BY rule, asset) GROUP BY budget)
+            WHERE last.next_reset_at <= {_CLOCK}""",
+    ),
+)
+
 _LOG = (
     _dense(
         "log_seq",
@@ -260,6 +282,7 @@ _LOG = (
     _dense_objects("objects", "objects", "kind"),
     _dense_objects("names", "names", "1 = 1"),
     _dense_objects("actions", "actions", "1 = 1"),
+    _dense_objects("budgets", "budget_starts", "1 = 1"),
     Check(
         name="dense_batches",
         property="I9",
@@ -441,5 +464,5 @@ _LOG = (
     ),
 )
 
-CHECKS: tuple[Check, ...] = (*_JOURNAL, *_LOTS, *_LOG)
+CHECKS: tuple[Check, ...] = (*_JOURNAL, *_LOTS, *_BUDGETS, *_LOG)
 """Every check but the seals and the refolding of state."""

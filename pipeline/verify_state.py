@@ -19,6 +19,7 @@ _PROPERTIES = {
     "tags": "I13",
     "attributes": "I13",
     "enrollments": "I13",
+    "budgets": "I14",
 }
 
 

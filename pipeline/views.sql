@@ -101,6 +101,14 @@ SELECT number, CAST(id AS UUID) AS id, key AS symbol, scale, inventory_mode, iss
 FROM store.objects WHERE kind = 3;
 CREATE OR REPLACE VIEW store.rule_list AS
 SELECT number, CAST(id AS UUID) AS id, key, program FROM store.objects WHERE kind = 4;
+CREATE OR REPLACE VIEW store.budget_list AS
+SELECT b.number, b.schedule, b.started_at, r.id AS rule_id, r.key AS rule, p.id AS program_id, p.key AS program,
+    a.id AS asset_id, a.symbol AS asset, a.scale, a.unit
+FROM store.budget_starts AS b
+JOIN store.rule_list AS r ON r.number = b.rule
+JOIN store.program_list AS p ON p.number = b.program
+JOIN store.asset_list AS a ON a.number = b.asset;
+
 -- The id of a holder or, from its id itself, of a program. Views compute it last, for the rows they show.
 CREATE OR REPLACE MACRO store.entity_id(entity_kind, given_id, external) AS
     coalesce(CAST(given_id AS UUID), store.uuid5((SELECT id FROM store.objects WHERE kind = 1),
@@ -331,13 +339,79 @@ LEFT JOIN store.holder_list AS r ON r.number = t.recipient
 LEFT JOIN store.action_list AS a ON a.number = t.action
 LEFT JOIN store.log_batches AS b ON t.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
+-- Changes with the change of the same thing before; only numbers go through the window.
+CREATE OR REPLACE VIEW store.change_steps AS
+SELECT *, lag(change_seq) OVER w AS seq_before, lag(operation) OVER w AS operation_before,
+    lag(value_kind) OVER w AS kind_before, lag(value) OVER w AS value_before, lag(value_scale) OVER w AS scale_before
+FROM store.changes WINDOW w AS (PARTITION BY entity, state_type, key ORDER BY change_seq);
+
+-- The high word of a value: what is stored, or the sign of the low word.
+CREATE OR REPLACE MACRO store.high_word(stored, low) AS coalesce(stored, CASE WHEN low < 0 THEN -1 ELSE 0 END);
+
+-- What the actions of events did, one row for each that left a row: entries, changes of state, and stored results.
+CREATE OR REPLACE VIEW store.action_entries AS
+SELECT log_seq, action, min(entry_seq) AS entry_seq, any_value(asset) AS asset,
+    CAST(sum(amount) FILTER (WHERE entry_type <> 7 OR credit > 3 AND credit % 4 <> 2) AS BIGINT) AS amount,
+    max(CASE WHEN credit > 3 AND entry_type IN (1, 3, 4, 7) THEN credit WHEN debit > 3 THEN debit END) AS account
+FROM store.movements WHERE action > 0 AND entry_type <> 9 GROUP BY log_seq, action;
+CREATE OR REPLACE VIEW store.action_changes AS
+SELECT log_seq, action, max(change_seq) AS change_seq FROM store.changes WHERE action > 0 GROUP BY log_seq, action;
+
+-- The number that a COUNTER would have added, or the text that SET_ATTRIBUTE would have set.
+CREATE OR REPLACE MACRO store.result_value(action_type, action_key, kind, value, high, scale, text) AS
+    CASE WHEN action_type = 7 AND kind = 3 THEN store.plain_number(store.wide_integer(value, high), scale)
+        WHEN action_type = 10 AND kind > 0 THEN store.cell_text(kind, value, scale, text)
+        WHEN action_type IN (8, 9) THEN action_key END;
+-- The number that a COUNTER added, from the change and the one before it.
+CREATE OR REPLACE MACRO store.added(low, high, scale, low_before, high_before, scale_before) AS
+    store.plain_number(
+        store.wide_integer(low, high) * CAST(pow(10, greatest(coalesce(scale_before, 0) - scale, 0)) AS HUGEINT)
+        - coalesce(store.wide_integer(low_before, high_before), 0)
+            * CAST(pow(10, greatest(scale - coalesce(scale_before, 0), 0)) AS HUGEINT),
+        greatest(scale, coalesce(scale_before, 0)));
+
+CREATE OR REPLACE VIEW store.action_values AS
+SELECT c.log_seq, c.action, c.entity,
+    CASE WHEN c.state_type = 2 THEN store.added(c.value, store.high_word(d.value_high, c.value), c.value_scale,
+        c.value_before, store.high_word(o.value_high, c.value_before), c.scale_before) END AS added,
+    CASE WHEN c.state_type = 3 THEN store.cell_text(c.value_kind, c.value, c.value_scale, d.text) END AS text
+FROM store.change_steps AS c
+JOIN store.action_changes AS a ON a.change_seq = c.change_seq
+LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq
+LEFT JOIN store.change_details AS o ON o.change_seq = c.seq_before AND c.operation_before <> 2;
+
 CREATE OR REPLACE VIEW main.evaluations AS
 SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST(r.id AS VARCHAR)) AS id,
     store.uuid5(p.id, e.idempotency_key) AS event_id, e.log_seq, 1 AS attempt,
     r.id AS rule_id, r.key AS rule, t.rule_version, t.rule_order, store.evaluation_status_name(t.status) AS status,
     store.evaluation_reason_name(t.reason) AS reason, s.id AS stopped_by_rule_id, s.key AS stopped_by_rule,
     t.status = 1 AND e.outcome = 0 AS applied, CAST(NULL AS VARCHAR) AS error_message,
-    store.instant(e.processed_at) AS created_at, b.batch
+    store.instant(e.processed_at) AS created_at, b.batch,
+    (SELECT list(struct_pack(index := a.action_index, type := store.action_type_name(a.type),
+            result := CASE WHEN s.log_seq IS NOT NULL THEN store.action_result_name(s.result)
+                WHEN m.entry_seq IS NOT NULL OR c.log_seq IS NOT NULL OR a.type IN (12, 13) THEN 'APPLIED'
+                ELSE 'NO_EFFECT' END,
+            target_type := store.entity_type_name(n.kind),
+            target_id := store.entity_id(n.kind, n.given_id, n.key),
+            asset := y.symbol,
+            amount := store.units(coalesce(m.amount, nullif(s.amount, -1)), y.unit),
+            amount_minor := coalesce(m.amount, nullif(s.amount, -1)),
+            value := CASE WHEN s.log_seq IS NOT NULL THEN store.result_value(a.type, a.key, s.value_kind, s.value,
+                    s.value_high, s.value_scale, s.text)
+                WHEN a.type IN (8, 9) THEN a.key
+                WHEN a.type = 7 THEN c.added
+                WHEN a.type = 10 THEN c.text END,
+            entry_seq := m.entry_seq,
+            code := CASE s.result WHEN 4 THEN store.outcome_name(e.outcome) END) ORDER BY a.action_index)
+        FROM store.actions AS a
+        LEFT JOIN store.action_entries AS m ON m.log_seq = e.log_seq AND m.action = a.number
+        LEFT JOIN store.action_values AS c ON c.log_seq = e.log_seq AND c.action = a.number
+        LEFT JOIN store.action_results AS s ON s.log_seq = e.log_seq AND s.attempt = 1 AND s.action = a.number
+        LEFT JOIN store.entity_list AS n
+            ON n.entity = coalesce(store.account_entity(m.account), c.entity, nullif(s.entity, 0))
+        LEFT JOIN store.asset_list AS y ON y.number = a.asset
+        WHERE a.rule = t.rule AND a.rule_version = t.rule_version AND (t.status <= 2 OR t.reason = 2)
+            AND (e.outcome = 0 OR s.log_seq IS NOT NULL)) AS actions
 FROM store.events AS e
 JOIN store.program_list AS p ON p.number = e.program
 JOIN store.evaluation_patterns AS t USING (pattern)
@@ -351,25 +425,19 @@ CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, hi
         WHEN state_type = 2
             THEN store.counter_json(store.plain_number(store.wide_integer(value, high), scale), reset_at, reset_after)
         WHEN state_type = 3 THEN CAST(to_json(store.cell_text(kind, value, scale, text)) AS VARCHAR)
+        WHEN state_type = 11 THEN '0'
         WHEN state_type IN (5, 6) THEN '"' || store.status_name(value) || '"'
         ELSE text END;
-
--- Changes with the change of the same thing before; only numbers go through the window.
-CREATE OR REPLACE VIEW store.change_steps AS
-SELECT *, lag(change_seq) OVER w AS seq_before, lag(operation) OVER w AS operation_before,
-    lag(value_kind) OVER w AS kind_before, lag(value) OVER w AS value_before, lag(value_scale) OVER w AS scale_before
-FROM store.changes WINDOW w AS (PARTITION BY entity, state_type, key ORDER BY change_seq);
-
--- The high word of a value: what is stored, or the sign of the low word.
-CREATE OR REPLACE MACRO store.high_word(stored, low) AS coalesce(stored, CASE WHEN low < 0 THEN -1 ELSE 0 END);
 
 CREATE OR REPLACE VIEW main.changes AS
 SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity,
     p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
-    CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' ELSE k.text END AS key,
+    CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' WHEN 11 THEN g.rule || '/' || g.asset ELSE k.text END
+        AS key,
     store.change_operation_name(c.operation) AS operation,
-    CASE WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
+    CASE WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
+        WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
         store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after, o.text) END
         AS old_value,
     store.change_json(c.operation, c.state_type, c.value_kind, c.value, store.high_word(d.value_high, c.value),
@@ -387,6 +455,7 @@ LEFT JOIN store.objects AS u ON u.kind = t.kind AND u.number = t.object
 LEFT JOIN store.entity_list AS n ON n.entity = c.entity
 LEFT JOIN store.program_list AS p ON p.number = c.key AND c.state_type = 6
 LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)
+LEFT JOIN store.budget_list AS g ON g.number = c.key AND c.state_type = 11
 LEFT JOIN store.action_list AS a ON a.number = c.action
 LEFT JOIN store.change_batches AS b ON c.change_seq BETWEEN b.first_change_seq AND b.last_change_seq;
 
@@ -472,6 +541,24 @@ SELECT store.entity_type_name(n.kind) AS entity_type,
 FROM store.current_attributes AS t
 JOIN store.entity_list AS n ON n.entity = t.entity
 JOIN store.names AS k ON k.number = t.key;
+
+-- The newest budget of each rule and asset, unless it has ended.
+CREATE OR REPLACE VIEW main.budgets AS
+SELECT g.rule_id, g.rule, g.program_id, g.program, g.asset_id, g.asset,
+    nullif(split_part(g.schedule, ' ', 1), '') AS schedule_type,
+    CASE WHEN g.schedule LIKE 'CRON %' THEN g.schedule[6:] END AS cron_expression,
+    CASE WHEN g.schedule LIKE 'INTERVAL %' THEN g.schedule[10:] END AS interval,
+    store.units(t.limit_minor, g.unit) AS "limit", t.limit_minor,
+    store.units(c.consumed, g.unit) AS consumed, c.consumed AS consumed_minor,
+    store.units(t.limit_minor - c.consumed, g.unit) AS remaining, t.limit_minor - c.consumed AS remaining_minor,
+    store.instant(t.next_reset_at) AS next_reset_at, store.instant(g.started_at) AS started_at
+FROM store.budget_list AS g
+JOIN (SELECT max(number) AS number FROM store.budget_starts GROUP BY rule, asset) AS newest USING (number)
+JOIN store.current_budgets AS c ON c.budget = g.number
+JOIN (SELECT budget, arg_max(struct_pack(limit_minor, next_reset_at), batch) AS last FROM store.budget_terms
+    GROUP BY budget) AS l ON l.budget = g.number
+CROSS JOIN LATERAL (SELECT l.last.limit_minor AS limit_minor, l.last.next_reset_at AS next_reset_at) AS t
+WHERE g.schedule <> '-';
 
 CREATE OR REPLACE VIEW main.assets AS
 SELECT id, number, symbol, scale, store.inventory_mode_name(inventory_mode) AS inventory_mode,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 TIMESTAMP_MAX = 253_402_300_799_999_999
 """9999-12-31T23:59:59.999999Z in microseconds since 1970-01-01T00:00:00Z."""
@@ -26,6 +26,9 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+CRON_YEARS = 50
+"""How many years ahead the next tick of a cron expression is looked for; 29 February on a Monday comes within 40."""
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _UNIT_NANOSECONDS = {
@@ -156,6 +159,17 @@ def check_cron(text: str) -> None:
         raise ValueError(f"{_shown(text)} has a value outside its field's range")
     if not _fires(text):
         raise ValueError(f"{_shown(text)} never fires")
+
+
+def next_cron_tick(text: str, after: int) -> int | None:
+    """The first tick of a cron expression after a time, in UTC; both microseconds since 1970. None beyond year 9999."""
+    ticks = croniter(text, datetime.fromtimestamp(after // SECOND, UTC), max_years_between_matches=CRON_YEARS)
+    try:
+        tick = ticks.get_next(datetime)
+    except (CroniterBadDateError, OverflowError, ValueError):
+        return None
+    found = (tick.toordinal() - _EPOCH_DAY) * DAY + tick.hour * HOUR + tick.minute * MINUTE
+    return found if found <= TIMESTAMP_MAX else None
 
 
 def check_zone(name: str) -> None:

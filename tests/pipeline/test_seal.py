@@ -63,7 +63,9 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ("objects", "batch", "kind, number",
             "kind:2 number:8 id:text key:text program:8 scale:2? inventory_mode:2? issuance_policy:2?"),
         ("actions", "batch", "number", "number:8 program:8 rule:8 rule_version:4 action_index:4 type:2 asset:8 "
-            "bucket:2 key:text? description:text?")]),
+            "bucket:2 key:text? description:text?"),
+        ("budget_starts", "batch", "number",
+            "number:8 program:8 rule:8 asset:8 schedule:text started_at:8 started_entry:8")]),
     ("redemptions", []),
     ("reversals", []),
     ("rejects", [("rejects", "batch", "n",

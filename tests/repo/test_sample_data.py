@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from earnbook.rules.definitions import load_definitions
+from tests.support.command_line import run_command
 from tests.support.logical import Run, Scenario
 from tests.support.oracle import run_oracle
 
@@ -56,3 +57,13 @@ def test_the_oracle_agrees_with_the_shops_own_model() -> None:
         minor = book.balances.get(("PARTICIPANT", who, asset, bucket), 0)
         assert minor == amount * 10 ** scale[asset], (who, asset, bucket)
     assert sum(1 for account in book.balances if account[0] == "PARTICIPANT") <= len(expected)
+
+
+def test_every_purchase_of_the_cashback_card_earns_what_the_recipe_says(tmp_path: Path) -> None:
+    sample, book = SAMPLE.parent / "cashback_card", tmp_path / "card.duckdb"
+    command = ["run", "--config", sample / "config", "--book", book, "--clock", "event", sample / "events.ndjson"]
+    run_command(*map(str, command))
+    query = """SELECT e.idempotency_key, coalesce(sum(j.amount), 0) AS credited
+        FROM events AS e LEFT JOIN entries AS j ON j.log_seq = e.log_seq GROUP BY ALL ORDER BY ALL"""
+    found = run_command("sql", "--book", str(book), "--format", "csv", query)
+    assert found.stdout == (sample / "expected_credits.csv").read_text(encoding="utf-8")

@@ -392,7 +392,7 @@ SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST
                 WHEN m.entry_seq IS NOT NULL OR c.log_seq IS NOT NULL OR a.type IN (12, 13) THEN 'APPLIED'
                 ELSE 'NO_EFFECT' END,
             target_type := store.entity_type_name(n.kind),
-            target_id := store.entity_id(n.kind, n.given_id, n.key),
+            target_id := store.entity_id(n.kind, n.given_id, n.key), target := n.key,
             asset := y.symbol,
             amount := store.units(coalesce(m.amount, nullif(s.amount, -1)), y.unit),
             amount_minor := coalesce(m.amount, nullif(s.amount, -1)),

@@ -1,13 +1,13 @@
 """A book file as a logical book: read through its public views, as an analyst would.
 
-Sources must be named `run-<number>.ndjson`, number from 0: rejects are told apart by it. Action results of evaluations
-are not in the views; they stay None.
+Sources must be named `run-<number>.ndjson`, number from 0: rejects are told apart by it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import duckdb
 
 from tests.support.logical import (
     Account,
+    ActionResult,
+    Budget,
     Change,
     Counter,
     Counts,
@@ -65,7 +67,7 @@ OUTCOMES = """
     LEFT JOIN participants AS r ON r.id = o.recipient_id ORDER BY o.log_seq, o.attempt
 """
 EVALUATIONS = """
-    SELECT log_seq, attempt, rule, rule_version, rule_order, status, reason, stopped_by_rule, applied
+    SELECT log_seq, attempt, rule, rule_version, rule_order, status, reason, stopped_by_rule, applied, actions
     FROM evaluations ORDER BY log_seq, attempt, rule_order
 """
 CHANGES = """
@@ -103,8 +105,8 @@ class _Reader:
             entries=self._entries(),
             lots=tuple(_lot(row) for row in self._rows(LOTS)),
             lot_moves=tuple(LotMove(**row) for row in self._rows(LOT_MOVES)),
-            evaluations=tuple(Evaluation(**row, actions=None) for row in self._rows(EVALUATIONS)),
-            changes=tuple(_change(row) for row in self._rows(CHANGES)),
+            evaluations=tuple(_evaluation(row) for row in self._rows(EVALUATIONS)),
+            changes=self._changes(),
             rejects=frozenset(_reject(row) for row in self._rows("SELECT source, source_row, reason FROM rejects")),
             participants={
                 row["external_id"]: Participant(number=row["number"], status=row["status"])
@@ -129,6 +131,13 @@ class _Reader:
                 (row["entity_type"], row["entity"], row["key"]): row["value"]
                 for row in self._rows("SELECT entity_type, entity, key, value FROM attributes")
             },
+            budgets={
+                (row["program"], row["rule"], row["asset"]): Budget(consumed=row["consumed"], next_reset_at=row["next"])
+                for row in self._rows(
+                    "SELECT program, rule, asset, consumed_minor AS consumed, epoch_us(next_reset_at) AS next "
+                    "FROM budgets"
+                )
+            },
             counts=Counts(**{name: int(count) for name, count in self._rows(COUNTS)[0].items()}),
         )
 
@@ -148,6 +157,10 @@ class _Reader:
         for row in self._rows(POSTINGS):
             postings[row["entry_seq"]].append(Posting(account=_account(row), amount=row["amount"]))
         return tuple(Entry(**row, postings=tuple(postings[row["seq"]])) for row in self._rows(ENTRIES))
+
+    def _changes(self) -> tuple[Change, ...]:
+        scales = {row["symbol"]: row["scale"] for row in self._rows("SELECT symbol, scale FROM assets")}
+        return tuple(_change(row, scales) for row in self._rows(CHANGES))
 
     def _counters(self) -> dict[tuple[str, str, str], Counter]:
         query = """
@@ -172,8 +185,31 @@ def _lot(row: dict[str, Any]) -> Lot:
     return Lot(**row, holder=holder, source=source)
 
 
-def _change(row: dict[str, Any]) -> Change:
+def _evaluation(row: dict[str, Any]) -> Evaluation:
+    actions = tuple(_action(action) for action in row.pop("actions") or ())
+    return Evaluation(**row, actions=actions)
+
+
+def _action(row: dict[str, Any]) -> ActionResult:
+    return ActionResult(
+        index=row["index"],
+        type=row["type"],
+        result=row["result"],
+        entry_seq=row["entry_seq"],
+        code=row["code"],
+        target=None if row["target"] is None else (row["target_type"], row["target"]),
+        asset=row["asset"],
+        amount=row["amount_minor"],
+        value=row["value"],
+    )
+
+
+def _change(row: dict[str, Any], scales: dict[str, int]) -> Change:
     entity = (row.pop("entity_type"), row.pop("entity"))
+    if row["state_type"] == "budget":
+        scale = scales[row["key"].rpartition("/")[2]]
+        for name in ("old_value", "new_value"):
+            row[name] = str(int(Decimal(row[name]).scaleb(scale)))
     return Change(**row, entity=entity)
 
 

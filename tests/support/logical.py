@@ -386,6 +386,13 @@ def _row_differences(name: str, left: tuple[Any, ...], right: tuple[Any, ...]) -
 
 def _same(one: object, other: object, column: str) -> bool:
     left, right = getattr(one, column), getattr(other, column)
-    if isinstance(one, Evaluation) and column == "actions" and (left is None or right is None):
-        return True
+    if isinstance(one, Evaluation) and column == "actions":
+        return left is None or right is None or [*map(_told, left)] == [*map(_told, right)]
     return bool(left == right)
+
+
+def _told(action: ActionResult) -> ActionResult:
+    """What a book tells of an action: an effect that was none leaves nothing that would say on whom, or how much."""
+    if action.result != "NO_EFFECT":
+        return action
+    return ActionResult(index=action.index, type=action.type, result=action.result, entry_seq=None, code=None)

@@ -258,7 +258,6 @@ class Driver:
         left = {row["lot_seq"]: row["remaining"] for row in _rows(open_lots(self.state))}
         return {row["lot_seq"]: (row["amount"], left.get(row["lot_seq"], 0)) for row in self.tables["lots"]}
 
-
     def describe_lots(self) -> str:
         """All lots as §1.4 writes them, a reference as `R` and its code: `L1 60.00/60.00 HELD[R1], L2 …`."""
         held = {row["lot_seq"]: row for row in _rows(open_lots(self.state))}

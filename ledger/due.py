@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from earnbook.ledger.ahead import ask_due
-from earnbook.ledger.budgets import needs_tick, reset_due
 from earnbook.ledger.arrivals import expire_lot, repay
+from earnbook.ledger.budgets import needs_tick, reset_due
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import (
     account_code,

@@ -55,12 +55,6 @@ def authorised_of(handles: Int64s, target: int, asset: int, bucket: int, referen
 
 
 @compiled
-def measure_of(handles: Int64s, target: int, asset: int, bucket: int, amount: int, reference: int) -> int:
-    """What a CREDIT adds to a budget (§10.4): its amount, of a settle no more than goes beyond what was authorised."""
-    return max(amount - authorised_of(handles, target, asset, bucket, reference), 0)
-
-
-@compiled
 def settle(
     handles: Int64s,
     number: int,

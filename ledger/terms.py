@@ -86,7 +86,17 @@ class ActionTerms:
         reset_after = int(TIME_NONE) if self.reset_after is None else self.reset_after
         money = (int(self.type), self.asset, int(self.bucket), int(self.allow_negative))
         dates = (*self.expires.columns(), *self.matures.columns())
-        return (*money, *dates, self.key, self.name, self.number, reset_after, self.rule, self.budget, int(self.everything))
+        return (
+            *money,
+            *dates,
+            self.key,
+            self.name,
+            self.number,
+            reset_after,
+            self.rule,
+            self.budget,
+            int(self.everything),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ APPLY_TEXT = -4
 """An attribute's old and new value are of different kinds: only their text forms tell whether it changes."""
 
 _CREDIT = int(ActionType.CREDIT)
-_DEBIT = int(ActionType.DEBIT)
+_VOID_HOLD = int(ActionType.VOID_HOLD)
 _COUNTER = int(ActionType.COUNTER)
 _TAG = int(ActionType.TAG)
 _UNTAG = int(ActionType.UNTAG)
@@ -160,7 +160,7 @@ def _act(handles: Int64s, effect: int, action: int, program: int, target: int, a
     is_holder = target >= vector(handles, REGISTERS)[R_PROGRAMS]
     if is_gated and is_holder and byte_vector(handles, STATUS)[target] != _ACTIVE:
         return _GROUP_ARCHIVED if byte_vector(handles, HOLDER_KINDS)[target] == _GROUP else _INACTIVE
-    if kind in (_CREDIT, _DEBIT):
+    if kind <= _VOID_HOLD:
         return apply_money(handles, effect, action, program, target, at)
     if effects[effect, FX_VALUE_CODE] != 0:
         return effects[effect, FX_VALUE_CODE]  # type: ignore[no-any-return]

@@ -1,7 +1,8 @@
-"""Money effects: stages 3 to 12 of §12.3, then the credit or debit, on SIMPLE and LOT assets (§9).
+"""Money effects: stages 3 to 12 of §12.3, then the act, on SIMPLE and LOT assets (§9).
 
-Every function returns 0 when the effect was applied or had nothing to do, an Outcome (> 0) when it fails, or
-APPLY_FULL. A failing effect may have written something: its event is undone by the caller.
+CREDIT and DEBIT are here, SETTLE in `settle`, what else moves a holder's value in `apply_holds`. Every function returns
+0 when the effect was applied or had nothing to do, an Outcome (> 0) when it fails, or APPLY_FULL. A failing effect may
+have written something, and one that met a full table stops half-way with R_FULL set: the event is undone by the caller.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from earnbook.ledger.amounts import MINOR_MAX, minor_of
+from earnbook.ledger.apply_holds import EVERYTHING, forfeit, hold, release, void_hold
+from earnbook.ledger.arrivals import repay
 from earnbook.ledger.budgets import is_suppressed
 from earnbook.ledger.compiled import compiled, inlined
+from earnbook.ledger.consume import SOURCES, consume
+from earnbook.ledger.holds import stamp
 from earnbook.ledger.journal import (
     account_code,
     balance_of,
+    has_lots,
     has_room,
     move_account,
     move_balance,
@@ -25,10 +31,10 @@ from earnbook.ledger.journal import (
     write_movement,
 )
 from earnbook.ledger.layout import (
-    ACCOUNTS,
     ACTION_ASSET,
     ACTION_BUCKET,
     ACTION_BUDGET,
+    ACTION_EVERYTHING,
     ACTION_EXPIRES,
     ACTION_EXPIRES_KIND,
     ACTION_MATURES,
@@ -39,7 +45,6 @@ from earnbook.ledger.layout import (
     ACTIONS,
     ASSET_COLUMNS,
     ASSET_MAX,
-    ASSET_MODE,
     ASSET_SCALE,
     ASSET_STATUS,
     ASSETS,
@@ -47,21 +52,16 @@ from earnbook.ledger.layout import (
     DATE_NONE,
     EFFECTS,
     LINKS,
-    LOT_REMAINING,
-    LOT_SEQ,
-    LOT_SOURCE,
-    LOTS,
     PROGRAM_COLUMNS,
     PROGRAM_NUMBER,
     PROGRAMS,
     R_ASSETS,
-    R_FULL,
     R_LOG_SEQ,
     REGISTERS,
     matrix,
     vector,
 )
-from earnbook.ledger.lots import chain_at, close_lot, next_lot, open_lot, set_lot, write_new_lot
+from earnbook.ledger.lots import next_lot, open_lot, write_new_lot
 from earnbook.ledger.schema import (
     FX_REFERENCE,
     FX_REFERENCE_CODE,
@@ -75,20 +75,23 @@ from earnbook.ledger.schema import (
     Bucket,
     EntryType,
     Int64s,
-    InventoryMode,
     LotMoveKind,
     LotStatus,
     Outcome,
     Status,
 )
+from earnbook.ledger.settle import authorised_of, settle
 
 APPLY_FULL = -2
 APPLY_SUPPRESSED = -20
 """A budget suppressed the credit: the event goes on (§10.4)."""
 
 _CREDIT = int(ActionType.CREDIT)
+_DEBIT = int(ActionType.DEBIT)
+_HOLD = int(ActionType.HOLD)
+_RELEASE = int(ActionType.RELEASE)
+_FORFEIT = int(ActionType.FORFEIT)
 _ARCHIVED = int(Status.ARCHIVED)
-_LOT = int(InventoryMode.LOT)
 _AVAILABLE = int(Bucket.AVAILABLE)
 _DEFERRED = int(Bucket.DEFERRED)
 _LOT_DEFERRED = int(LotStatus.DEFERRED)
@@ -111,68 +114,144 @@ _MIN = np.iinfo(np.int64).min
 
 @inlined
 def apply_money(handles: Int64s, effect: int, action: int, program: int, target: int, at: int) -> int:
-    """Stages 3 to 7 of §12.3, then the credit or debit."""
+    """Stages 3 to 7 of §12.3, then the act."""
     effects, actions, assets = matrix(handles, EFFECTS), matrix(handles, ACTIONS), vector(handles, ASSETS)
-    is_credit = actions[action, ACTION_TYPE] == _CREDIT
-    asset = actions[action, ACTION_ASSET]
+    kind, asset = actions[action, ACTION_TYPE], actions[action, ACTION_ASSET]
     row = asset * ASSET_COLUMNS
-    if is_credit and assets[row + ASSET_STATUS] == _ARCHIVED:
+    if kind == _CREDIT and assets[row + ASSET_STATUS] == _ARCHIVED:
         return _ASSET_ARCHIVED
     if vector(handles, LINKS)[program * vector(handles, REGISTERS)[R_ASSETS] + asset] == 0:
         return _NOT_LINKED
     if effects[effect, FX_VALUE_CODE] != 0:
         return effects[effect, FX_VALUE_CODE]  # type: ignore[no-any-return]
-    low, high, decimals = effects[effect, FX_VALUE], effects[effect, FX_VALUE_HIGH], effects[effect, FX_VALUE_SCALE]
-    amount, code = minor_of(low, high, decimals, assets[row + ASSET_SCALE])
-    effects[effect, FX_RESULT_AMOUNT] = amount if code == 0 else -1
-    if code != 0 or amount == 0:
-        return code
-    if 0 <= assets[row + ASSET_MAX] < amount:
-        return _MAX_EXCEEDED
+    amount = EVERYTHING
+    if actions[action, ACTION_EVERYTHING] == 0:
+        low, high, decimals = effects[effect, FX_VALUE], effects[effect, FX_VALUE_HIGH], effects[effect, FX_VALUE_SCALE]
+        amount, code = minor_of(low, high, decimals, assets[row + ASSET_SCALE])
+        effects[effect, FX_RESULT_AMOUNT] = amount if code == 0 else -1
+        if code != 0 or amount == 0:
+            return code
+        if kind <= _DEBIT and 0 <= assets[row + ASSET_MAX] < amount:
+            return _MAX_EXCEEDED
     if effects[effect, FX_REFERENCE_CODE] != 0:
         return effects[effect, FX_REFERENCE_CODE]  # type: ignore[no-any-return]
-    if is_credit:
-        return _credit(handles, action, program, target, asset, amount, at, effects[effect, FX_REFERENCE])
-    return _debit(handles, action, program, target, asset, amount)
+    reference = effects[effect, FX_REFERENCE]
+    if kind == _CREDIT:
+        return _credit(handles, action, program, target, asset, amount, at, reference)
+    if kind == _DEBIT:
+        return _debit(handles, action, program, target, asset, amount)
+    return _hold(handles, action, kind, target, asset, amount, reference)
+
+
+@compiled
+def _hold(handles: Int64s, action: int, kind: int, target: int, asset: int, amount: int, reference: int) -> int:
+    """HOLD, RELEASE, FORFEIT or VOID_HOLD."""
+    actions = matrix(handles, ACTIONS)
+    number = actions[action, ACTION_NUMBER]
+    if kind == _HOLD:
+        return hold(handles, number, target, asset, amount, reference)
+    if kind == _RELEASE:
+        return release(handles, number, target, asset, amount, reference)
+    if kind == _FORFEIT:
+        return forfeit(handles, number, target, asset, actions[action, ACTION_BUCKET], amount)
+    return void_hold(handles, number, target, asset, reference)
 
 
 @compiled
 def _credit(
     handles: Int64s, action: int, program: int, target: int, asset: int, amount: int, at: int, reference: int
 ) -> int:
-    """CREDIT to AVAILABLE, or to DEFERRED while the lot is not mature (§9.3, §9.5)."""
+    """The dates and the source of a CREDIT; a SETTLE where something is authorised under its reference (§9.8)."""
     actions = matrix(handles, ACTIONS)
-    is_lot = vector(handles, ASSETS)[asset * ASSET_COLUMNS + ASSET_MODE] == _LOT
     expires_at = _date(actions[action, ACTION_EXPIRES_KIND], actions[action, ACTION_EXPIRES], at)
     matures_at = _date(actions[action, ACTION_MATURES_KIND], actions[action, ACTION_MATURES], at)
     if matures_at <= at:
         matures_at = _NEVER
     if expires_at != _NEVER and (expires_at <= at or expires_at <= matures_at):
         return _INVALID_LOT_DATES
+    bucket, number = actions[action, ACTION_BUCKET], actions[action, ACTION_NUMBER]
+    held = authorised_of(handles, target, asset, bucket, reference)
     budget = actions[action, ACTION_BUDGET]
-    if budget >= 0 and is_suppressed(handles, budget, amount):
+    if budget >= 0 and is_suppressed(handles, budget, max(amount - held, 0)):
         return APPLY_SUPPRESSED
     source = source_of(handles, program, asset)
+    owner = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_NUMBER]
+    if matures_at != _NEVER:
+        bucket = _DEFERRED
+    if held > 0:
+        return settle(
+            handles,
+            number,
+            owner,
+            source,
+            target,
+            asset,
+            amount,
+            held,
+            bucket,
+            at,
+            expires_at,
+            matures_at,
+            reference,
+        )
+    return credit(handles, number, owner, source, target, asset, amount, bucket, at, expires_at, matures_at, reference)
+
+
+@compiled
+def credit(
+    handles: Int64s,
+    number: int,
+    owner: int,
+    source: int,
+    target: int,
+    asset: int,
+    amount: int,
+    bucket: int,
+    at: int,
+    expires_at: int,
+    matures_at: int,
+    reference: int,
+) -> int:
+    """CREDIT to AVAILABLE, to DEFERRED while the lot is not mature, or to HELD as a provisional lot (§9.3, §9.5).
+
+    `number` is the rule action's (0: an operation), `owner` the program's, `source` the account that pays.
+    """
     if source < 0 and balance_of(handles, -source - 1, asset, _AVAILABLE) < amount:
         return _INSUFFICIENT_WALLET
-    bucket = _AVAILABLE if matures_at == _NEVER else _DEFERRED
     if balance_of(handles, target, asset, bucket) > MINOR_MAX - amount:
         return _OVERFLOW
+    is_lot = has_lots(handles, asset)
     entry = next_entry(handles)
     lot = next_lot(handles) if is_lot else 0
-    cause, number = vector(handles, REGISTERS)[R_LOG_SEQ], actions[action, ACTION_NUMBER]
-    account = account_code(handles, target, bucket)
+    cause, account = vector(handles, REGISTERS)[R_LOG_SEQ], account_code(handles, target, bucket)
     write_movement(handles, entry, cause, _ENTRY_CREDIT, number, source, account, asset, amount, lot)
     move_account(handles, source, asset, -amount, entry)
     move_balance(handles, target, asset, bucket, amount, entry)
     if is_lot:
-        owner = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_NUMBER]
-        write_new_lot(handles, lot, entry, target, asset, owner, source, amount, at, expires_at, matures_at, reference)
-        left = amount if bucket == _DEFERRED else _repay(handles, target, asset, amount, entry, lot)
-        status = _LOT_AVAILABLE if bucket == _AVAILABLE else _LOT_DEFERRED
+        write_new_lot(
+            handles, lot, entry, target, asset, lot, owner, source, amount, at, expires_at, matures_at, reference
+        )
+        repaid = repay(handles, target, asset, amount) if bucket == _AVAILABLE else 0
+        left = amount - repaid
+        if repaid > 0:
+            after = _LOT_AVAILABLE if left > 0 else _CONSUMED
+            write_lot_move(handles, entry, 0, lot, _CREATE, 0, 0, after, left, -1, repaid)
         if left > 0:
-            open_lot(handles, lot, target, asset, status, left, owner, source, at, expires_at, matures_at, reference)
+            status = _status_in(bucket)
+            row = open_lot(
+                handles, lot, target, asset, status, left, lot, owner, source, at, expires_at, matures_at, reference, 0
+            )
+            if status == _LOT_HELD:
+                stamp(handles, row, reference, 1)
     return 0
+
+
+@inlined
+def _status_in(bucket: int) -> int:
+    """The status of a lot whose value is in a bucket."""
+    if bucket == _AVAILABLE:
+        return _LOT_AVAILABLE
+    return _LOT_DEFERRED if bucket == _DEFERRED else _LOT_HELD
 
 
 @inlined
@@ -181,18 +260,6 @@ def _date(kind: int, value: int, at: int) -> int:
     if kind == DATE_NONE:
         return _NEVER
     return at + value if kind == DATE_DURATION else value
-
-
-@inlined
-def _repay(handles: Int64s, target: int, asset: int, amount: int, entry: int, lot: int) -> int:
-    """What is left of a new lot after it repaid the holder's overdraft (§9.7)."""
-    overdraft = overdraft_of(handles, target, asset)
-    repaid = min(overdraft, amount)
-    if repaid > 0:
-        set_overdraft(handles, target, asset, overdraft - repaid)
-        after = _LOT_AVAILABLE if amount > repaid else _CONSUMED
-        write_lot_move(handles, entry, lot, _CREATE, 0, 0, after, amount - repaid, repaid)
-    return amount - repaid
 
 
 @compiled
@@ -209,8 +276,8 @@ def _debit(handles: Int64s, action: int, program: int, target: int, asset: int, 
     account = account_code(handles, target, bucket)
     cause, number = vector(handles, REGISTERS)[R_LOG_SEQ], actions[action, ACTION_NUMBER]
     rest = amount
-    if vector(handles, ASSETS)[asset * ASSET_COLUMNS + ASSET_MODE] == _LOT:
-        rest, code = _consume(handles, target, asset, bucket, amount, entry, number)
+    if has_lots(handles, asset):
+        rest, code = consume(handles, number, target, asset, bucket, amount, entry, _ENTRY_DEBIT, SOURCES, -1, False)
         if code != 0:
             return code
         if rest > 0:
@@ -225,37 +292,3 @@ def _debit(handles: Int64s, action: int, program: int, target: int, asset: int, 
         move_account(handles, source, asset, rest, entry)
     move_balance(handles, target, asset, bucket, -amount, entry)
     return 0
-
-
-@compiled
-def _consume(
-    handles: Int64s, target: int, asset: int, bucket: int, amount: int, entry: int, number: int
-) -> tuple[int, int]:
-    """Take up to `amount` from the lots of a bucket, oldest first, back to each lot's source (§9.6).
-
-    Returns:
-        What the lots could not cover, and 0, AMOUNT_OVERFLOW (a wallet is full) or APPLY_FULL.
-    """
-    registers = vector(handles, REGISTERS)
-    lots, accounts = matrix(handles, LOTS), vector(handles, ACCOUNTS)
-    status = _LOT_AVAILABLE if bucket == _AVAILABLE else _LOT_HELD
-    chain = chain_at(handles, target, asset, status)
-    account = account_code(handles, target, bucket)
-    rest = amount
-    while rest > 0 and accounts[chain] != 0:
-        if registers[R_FULL] != 0:
-            return rest, APPLY_FULL
-        lot = accounts[chain] - 1
-        remaining, source = lots[lot, LOT_REMAINING], lots[lot, LOT_SOURCE]
-        taken = min(remaining, rest)
-        if not has_room(handles, source, asset, taken):
-            return rest, _OVERFLOW
-        cause, seq = registers[R_LOG_SEQ], lots[lot, LOT_SEQ]
-        write_movement(handles, entry, cause, _ENTRY_DEBIT, number, account, source, asset, taken, seq)
-        move_account(handles, source, asset, taken, entry)
-        if taken == remaining:
-            close_lot(handles, lot, _CONSUMED)
-        else:
-            set_lot(handles, lot, LOT_REMAINING, remaining - taken)
-        rest -= taken
-    return rest, 0

@@ -9,16 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from earnbook.ledger.ahead import ask_due
+from earnbook.ledger.arrivals import expire_lot, repay
 from earnbook.ledger.budgets import needs_tick, reset_due
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import (
     account_code,
     balance_of,
-    move_account,
     move_balance,
     next_entry,
-    overdraft_of,
-    set_overdraft,
     write_lot_move,
     write_movement,
 )
@@ -54,7 +52,7 @@ from earnbook.ledger.layout import (
     vector,
 )
 from earnbook.ledger.lots import await_due, close_lot, free_closed, link, pass_hint, set_lot, unlink
-from earnbook.ledger.schema import ACCOUNT_BREAKAGE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus
+from earnbook.ledger.schema import Bucket, EntryType, Int64s, LotMoveKind, LotStatus
 
 DUE_DONE = 0
 DUE_FULL = -2
@@ -66,11 +64,8 @@ _DEFERRED = int(Bucket.DEFERRED)
 _LOT_DEFERRED = int(LotStatus.DEFERRED)
 _LOT_AVAILABLE = int(LotStatus.AVAILABLE)
 _CONSUMED = int(LotStatus.CONSUMED)
-_EXPIRED = int(LotStatus.EXPIRED)
 _MATURITY = int(EntryType.MATURITY)
-_EXPIRATION = int(EntryType.EXPIRATION)
 _MATURE = int(LotMoveKind.MATURE)
-_BREAKAGE = ACCOUNT_BREAKAGE
 _LOT_MASK = (1 << DUE_RANK_SHIFT) - 1
 _MAX = np.iinfo(np.int64).max
 
@@ -110,7 +105,7 @@ def do_due(handles: Int64s, until: int) -> int:
         if status == _LOT_DEFERRED:
             _mature(handles, lot)
         else:
-            _expire(handles, lot)
+            expire_lot(handles, lot, _due_entry(handles, lot), 0, 0)
         settle_due(handles)
     return DUE_FULL if registers[R_FULL] != 0 else DUE_DONE
 
@@ -155,13 +150,11 @@ def _mature(handles: Int64s, lot: int) -> None:
     write_movement(handles, entry, 0, _MATURITY, 0, debit, credit, asset, remaining, seq)
     move_balance(handles, slot, asset, _DEFERRED, -remaining, entry)
     move_balance(handles, slot, asset, _AVAILABLE, remaining, entry)
-    overdraft = overdraft_of(handles, slot, asset)
-    repaid = min(overdraft, remaining)
+    repaid = repay(handles, slot, asset, remaining)
     left = remaining - repaid
     if repaid > 0:
-        set_overdraft(handles, slot, asset, overdraft - repaid)
         after = _LOT_AVAILABLE if left > 0 else _CONSUMED
-        write_lot_move(handles, entry, seq, _MATURE, _LOT_DEFERRED, remaining, after, left, repaid)
+        write_lot_move(handles, entry, 0, seq, _MATURE, _LOT_DEFERRED, remaining, after, left, -1, repaid)
     if left == 0:
         close_lot(handles, lot, _CONSUMED)
         return
@@ -171,19 +164,6 @@ def _mature(handles: Int64s, lot: int) -> None:
     set_lot(handles, lot, LOT_REMAINING, left)
     link(handles, lot)
     await_due(handles, lot)
-
-
-@compiled
-def _expire(handles: Int64s, lot: int) -> None:
-    """What is left of an AVAILABLE lot goes to BREAKAGE."""
-    lots = matrix(handles, LOTS)
-    slot, asset, remaining = lots[lot, LOT_SLOT], lots[lot, LOT_ASSET], lots[lot, LOT_REMAINING]
-    entry = _due_entry(handles, lot)
-    debit = account_code(handles, slot, _AVAILABLE)
-    write_movement(handles, entry, 0, _EXPIRATION, 0, debit, _BREAKAGE, asset, remaining, lots[lot, LOT_SEQ])
-    move_balance(handles, slot, asset, _AVAILABLE, -remaining, entry)
-    move_account(handles, _BREAKAGE, asset, remaining, entry)
-    close_lot(handles, lot, _EXPIRED)
 
 
 @compiled

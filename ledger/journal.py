@@ -15,11 +15,13 @@ from earnbook.ledger.layout import (
     ACCOUNT_OVERDRAFT,
     ACCOUNTS,
     ASSET_COLUMNS,
+    ASSET_MODE,
     ASSET_NUMBER,
     ASSET_POLICY,
     ASSETS,
     CHANGES,
     DUE_CHANGES,
+    ENTRY_REFERENCES,
     HOLDER_NUMBERS,
     LOT_MOVES,
     MOVEMENTS,
@@ -32,6 +34,7 @@ from earnbook.ledger.layout import (
     R_CHANGES,
     R_CLOCK,
     R_DUE_CHANGES,
+    R_ENTRY_REFERENCES,
     R_ENTRY_SEQ,
     R_LOG_SEQ,
     R_LOT_MOVES,
@@ -51,9 +54,10 @@ from earnbook.ledger.layout import (
     put,
     vector,
 )
-from earnbook.ledger.schema import ACCOUNT_ISSUANCE, Bucket, Int64s, IssuancePolicy
+from earnbook.ledger.schema import ACCOUNT_ISSUANCE, Bucket, Int64s, InventoryMode, IssuancePolicy
 
 _AVAILABLE = int(Bucket.AVAILABLE)
+_LOT = int(InventoryMode.LOT)
 _UNLIMITED = int(IssuancePolicy.UNLIMITED)
 _MAX = np.iinfo(np.int64).max
 
@@ -96,6 +100,12 @@ def source_of(handles: Int64s, program: int, asset: int) -> int:
     if vector(handles, ASSETS)[asset * ASSET_COLUMNS + ASSET_POLICY] == _UNLIMITED:
         return ACCOUNT_ISSUANCE
     return -vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_NUMBER]  # type: ignore[no-any-return]
+
+
+@inlined
+def has_lots(handles: Int64s, asset: int) -> bool:
+    """Whether an asset keeps lots."""
+    return bool(vector(handles, ASSETS)[asset * ASSET_COLUMNS + ASSET_MODE] == _LOT)
 
 
 @inlined
@@ -178,26 +188,42 @@ def write_movement(
 def write_lot_move(
     handles: Int64s,
     entry: int,
+    index: int,
     lot: int,
     kind: int,
     status_before: int,
     before: int,
     status_after: int,
     after: int,
+    hold: int,
     repaid: int,
 ) -> None:
-    """Append the one lot move of an entry that repays overdraft (§9.7); other moves follow from movements."""
+    """Append a lot move (§18.3): `index` is its place in the entry, `hold` the text code of the stamp after it.
+
+    An entry has all of its moves written down, or none: then they follow from its movements.
+    """
     row = claim_column(handles, LOT_MOVES, R_LOT_MOVES)
     moves = matrix(handles, LOT_MOVES)
     moves[0, row] = entry
-    moves[1, row] = 0
+    moves[1, row] = index
     moves[2, row] = lot
     moves[3, row] = kind
     moves[4, row] = status_before
     moves[5, row] = before
     moves[6, row] = status_after
     moves[7, row] = after
-    moves[8, row] = repaid
+    moves[8, row] = hold
+    moves[9, row] = repaid
+
+
+@compiled
+def write_reference(handles: Int64s, entry: int, reference: int) -> None:
+    """Note the reference of an entry (§18.1), where there is one and no new lot carries it; a text code or -1."""
+    if reference >= 0:
+        row = claim_column(handles, ENTRY_REFERENCES, R_ENTRY_REFERENCES)
+        references = matrix(handles, ENTRY_REFERENCES)
+        references[0, row] = entry
+        references[1, row] = reference
 
 
 @compiled

@@ -67,6 +67,7 @@ SCHEDULE = 42  # [item, SCHEDULE_COLUMNS] events that will be generated
 GENERATED = 43  # [GENERATED_COLUMNS, row] events that the batch generated, column by column
 ATTEMPTS = 44  # [ATTEMPT_COLUMNS, row] further attempts at events, column by column
 DUE_CHANGES = 45  # [DUE_CHANGE_COLUMNS, row] changes made by due work, column by column
+ENTRY_REFERENCES = 48  # [ENTRY_REFERENCE_COLUMNS, row] references of entries that no lot carries, column by column
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
 ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
@@ -107,6 +108,7 @@ R_SCHEDULE = 22
 R_GENERATED = 23
 R_ATTEMPTS = 24
 R_DUE_CHANGES = 25
+R_ENTRY_REFERENCES = 28
 REGISTERS_SAVED = 32
 R_UNDO = 32  # entries in use
 R_MARK = 33  # entries when the holders of the record were made
@@ -148,7 +150,7 @@ ACCOUNT_STRIDE_SIMPLE, ACCOUNT_STRIDE_LOT = 8, 16
 
 LOT_SEQ, LOT_SLOT, LOT_ASSET, LOT_STATUS, LOT_REMAINING, LOT_CREATED, LOT_EXPIRES, LOT_MATURES = range(8)
 LOT_ROOT, LOT_PROGRAM, LOT_SOURCE, LOT_REFERENCE, LOT_NEXT, LOT_PREVIOUS, LOT_HINT, LOT_HINT_SEQ = range(8, 16)
-LOT_HOLD, LOT_PROVISIONAL = LOT_HINT, LOT_HINT_SEQ  # of a HELD lot: text code of its stamp (-1: none), 0 or 1
+LOT_HOLD, LOT_PROVISIONAL = LOT_HINT, LOT_HINT_SEQ  # once a lot is HELD: text code of its stamp (-1: none), 0 or 1
 LOT_COLUMNS = 16  # asset is an index, program a number, source an account code; links and the hint are lot + 1
 
 DUE_AT, DUE_KEY, DUE_ITEM = range(3)
@@ -174,7 +176,9 @@ PROGRAM_COLUMNS = 8  # first action and literal, and how many; words of one sect
 ACTION_TYPE, ACTION_ASSET, ACTION_BUCKET, ACTION_NEGATIVE = range(4)
 ACTION_EXPIRES_KIND, ACTION_EXPIRES, ACTION_MATURES_KIND, ACTION_MATURES = range(4, 8)
 ACTION_KEY, ACTION_NAME, ACTION_NUMBER, ACTION_RESET_AFTER, ACTION_RULE, ACTION_BUDGET = range(8, 14)
-ACTION_COLUMNS = 14  # ACTION_RULE is the rule's position in its program, ACTION_BUDGET an index in BUDGETS, -1: none
+ACTION_EVERYTHING = 14
+ACTION_COLUMNS = 15  # ACTION_RULE is the rule's position in its program, ACTION_BUDGET an index in BUDGETS, -1: none
+# ACTION_EVERYTHING is 1 where value moves but no amount is named: all that matches.
 DATE_NONE, DATE_DURATION, DATE_TIME = range(3)
 
 BUDGET_NUMBER, BUDGET_PROGRAM, BUDGET_LIMIT, BUDGET_CONSUMED, BUDGET_NEXT, BUDGET_KEY = range(6)
@@ -199,7 +203,8 @@ OUTCOME_COLUMNS = 8
 MOVEMENT_COLUMNS = 9
 DUE_ENTRY_COLUMNS = 4
 NEW_LOT_COLUMNS = 12
-LOT_MOVE_COLUMNS = 9
+LOT_MOVE_COLUMNS = 10
+ENTRY_REFERENCE_COLUMNS = 2
 CHANGE_COLUMNS = 13
 DUE_CHANGE_COLUMNS = 4
 NEW_HOLDER_COLUMNS = 3

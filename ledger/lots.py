@@ -4,6 +4,7 @@ Every (slot, asset, status) has a doubly linked chain in the order of §9.6: cre
 are the youngest and go to the end in one step. A lot that matures goes somewhere into the middle of what may be a
 hundred thousand lots of one busy holder, so a DEFERRED lot has a *hint*: an AVAILABLE lot a little older than itself.
 It is only where the search begins; a hint that has gone or was used again for another lot is noticed and not used.
+Lots that are held or released together go to their new chain one behind the other, so each is the hint of the next.
 
 Rows of closed lots are chained as free and used again, once the record that closed them is certain.
 """
@@ -45,6 +46,7 @@ from earnbook.ledger.layout import (
     NEW_LOTS,
     PENDING_DUE,
     PENDING_FREE,
+    R_CLOCK,
     R_LOT_FREE,
     R_LOT_SEQ,
     R_LOTS,
@@ -64,6 +66,7 @@ from earnbook.ledger.schema import TIME_NONE, Int64s, LotStatus
 
 _DEFERRED = int(LotStatus.DEFERRED)
 _AVAILABLE = int(LotStatus.AVAILABLE)
+_HELD = int(LotStatus.HELD)
 _NEVER = int(TIME_NONE)
 
 
@@ -115,7 +118,7 @@ def _search(handles: Int64s, lot: int, chain: int) -> tuple[int, int]:
     """
     lots, accounts = matrix(handles, LOTS), vector(handles, ACCOUNTS)
     younger = accounts[chain + 1]
-    older = lots[lot, LOT_HINT] if _is_good_hint(lots, lot) else 0
+    older = lots[lot, LOT_HINT] if _is_good_hint(lots, lot, lots[lot, LOT_STATUS]) else 0
     while True:
         before = lots[younger - 1, LOT_PREVIOUS]
         if before == 0 or _is_older(lots, before - 1, lot):
@@ -128,10 +131,10 @@ def _search(handles: Int64s, lot: int, chain: int) -> tuple[int, int]:
 
 
 @inlined
-def _is_good_hint(lots: Int64s, lot: int) -> bool:
-    """Whether the hint of a lot is still the lot that was noted, AVAILABLE, in the lot's own chain, and older."""
+def _is_good_hint(lots: Int64s, lot: int, status: int) -> bool:
+    """Whether the hint of a lot is still the lot that was noted, older, and in the holder's chain of that status."""
     hint = lots[lot, LOT_HINT] - 1
-    if hint < 0 or lots[hint, LOT_SEQ] != lots[lot, LOT_HINT_SEQ] or lots[hint, LOT_STATUS] != _AVAILABLE:
+    if hint < 0 or lots[hint, LOT_SEQ] != lots[lot, LOT_HINT_SEQ] or lots[hint, LOT_STATUS] != status:
         return False
     is_own = lots[hint, LOT_SLOT] == lots[lot, LOT_SLOT] and lots[hint, LOT_ASSET] == lots[lot, LOT_ASSET]
     return is_own and _is_older(lots, hint, lot)
@@ -149,7 +152,8 @@ def pass_hint(handles: Int64s, lot: int) -> None:
     """A DEFERRED lot is about to mature: the next one to do so may search from there, if it knows nothing nearer."""
     lots = matrix(handles, LOTS)
     after = lots[lot, LOT_NEXT] - 1
-    if after >= 0 and not (_is_good_hint(lots, after) and _is_older(lots, lot, lots[after, LOT_HINT] - 1)):
+    is_near = after >= 0 and _is_good_hint(lots, after, _AVAILABLE) and _is_older(lots, lot, lots[after, LOT_HINT] - 1)
+    if after >= 0 and not is_near:
         _hint(handles, after, lot + 1)
 
 
@@ -189,6 +193,7 @@ def write_new_lot(
     entry: int,
     slot: int,
     asset: int,
+    root: int,
     program: int,
     source: int,
     amount: int,
@@ -197,7 +202,7 @@ def write_new_lot(
     matures_at: int,
     reference: int,
 ) -> None:
-    """Append the row of a new lot that is its own root; `program` is a number, `reference` a text code or -1."""
+    """Append the row of a new lot; `root` is a lot_seq, `program` a number, `reference` a text code or -1."""
     row = claim_column(handles, NEW_LOTS, R_NEW_LOTS)
     new = matrix(handles, NEW_LOTS)
     new[0, row] = seq
@@ -206,7 +211,7 @@ def write_new_lot(
     new[3, row] = vector(handles, ASSETS)[asset * ASSET_COLUMNS + ASSET_NUMBER]
     new[4, row] = program
     new[5, row] = source
-    new[6, row] = seq
+    new[6, row] = root
     new[7, row] = amount
     new[8, row] = created_at
     new[9, row] = expires_at
@@ -222,14 +227,19 @@ def open_lot(
     asset: int,
     status: int,
     remaining: int,
+    root: int,
     program: int,
     source: int,
     created_at: int,
     expires_at: int,
     matures_at: int,
     reference: int,
-) -> None:
-    """Take in a new lot with something left: its row, its chain, and what will be due for it."""
+    hint: int,
+) -> int:
+    """Take in a new lot with something left: its row, its chain, and what will be due for it; returns the row.
+
+    `hint` is an older lot (+ 1; 0: none) of the chain it goes to. A HELD lot gets its stamp from the caller.
+    """
     lot = _free_row(handles)
     set_lot(handles, lot, LOT_SEQ, seq)
     set_lot(handles, lot, LOT_REMAINING, remaining)
@@ -240,12 +250,24 @@ def open_lot(
     lots[lot, LOT_CREATED] = created_at
     lots[lot, LOT_EXPIRES] = expires_at
     lots[lot, LOT_MATURES] = matures_at
-    lots[lot, LOT_ROOT] = seq
+    lots[lot, LOT_ROOT] = root
     lots[lot, LOT_PROGRAM] = program
     lots[lot, LOT_SOURCE] = source
     lots[lot, LOT_REFERENCE] = reference
+    lots[lot, LOT_HINT] = hint
+    lots[lot, LOT_HINT_SEQ] = 0 if hint == 0 else lots[hint - 1, LOT_SEQ]
     link(handles, lot)
     await_due(handles, lot)
+    return lot
+
+
+@compiled
+def move_lot(handles: Int64s, lot: int, status: int, hint: int) -> None:
+    """Put an open lot, whole, into the chain of another status, after or near `hint` (a lot + 1; 0: none)."""
+    unlink(handles, lot)
+    set_lot(handles, lot, LOT_STATUS, status)
+    _hint(handles, lot, hint)
+    link(handles, lot)
 
 
 @inlined
@@ -260,14 +282,16 @@ def _free_row(handles: Int64s) -> int:
 
 @compiled
 def await_due(handles: Int64s, lot: int) -> None:
-    """Note what time will do to a lot (§4.4): maturity while DEFERRED, expiration while AVAILABLE."""
+    """Note what time will do to a lot (§4.4): maturity while DEFERRED, then expiration.
+
+    A lot that is HELD may be AVAILABLE again by then; holding and releasing it adds nothing to the queue. Once its time
+    has passed it needs no item: it expires when it is released (§9.9).
+    """
     lots = matrix(handles, LOTS)
-    status = lots[lot, LOT_STATUS]
+    status, at, rank = lots[lot, LOT_STATUS], lots[lot, LOT_EXPIRES], RANK_EXPIRATION
     if status == _DEFERRED:
         at, rank = lots[lot, LOT_MATURES], RANK_MATURITY
-    elif status == _AVAILABLE and lots[lot, LOT_EXPIRES] != _NEVER:
-        at, rank = lots[lot, LOT_EXPIRES], RANK_EXPIRATION
-    else:
+    elif at == _NEVER or (status == _HELD and at <= vector(handles, REGISTERS)[R_CLOCK]):
         return
     row = claim(handles, PENDING_DUE, R_PENDING_DUE) * DUE_COLUMNS
     pending = vector(handles, PENDING_DUE)

@@ -34,10 +34,11 @@ _TABLES: dict[str, tuple[str, int, int]] = {
     ),
     "lot_moves": (
         "entry_seq:i8 index:i4 lot_seq:i8 kind:i1 status_before:i1 remaining_before:i8 status_after:i1 "
-        "remaining_after:i8 repaid:i8",
+        "remaining_after:i8 hold_reference:i8 repaid:i8",
         at.LOT_MOVES,
         at.R_LOT_MOVES,
     ),
+    "entry_references": ("entry_seq:i8 reference:i8", at.ENTRY_REFERENCES, at.R_ENTRY_REFERENCES),
     "changes": (
         "change_seq:i8 log_seq:i8 action:i4 entity:i8 state_type:i1 key:i4 operation:i1 value_kind:i1 value:i8 "
         "value_high:i8 value_scale:i1 reset_at:i8 reset_after:i8",
@@ -92,7 +93,7 @@ def batch_tables(state: State) -> dict[str, Rows]:
     """What the batch wrote, by table of `pipeline/schema.py`, in row order.
 
     `holders` has the person's index instead of an external id; `changes` the window of counters in two more columns;
-    a text in `value` (value_kind TEXT) and `reference` are codes of the text pool.
+    a text in `value` (value_kind TEXT), `reference` and `hold_reference` (-1: none) are codes of the text pool.
     """
     return {name: _columns(state, *spec) for name, spec in _TABLES.items()}
 

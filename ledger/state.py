@@ -66,6 +66,7 @@ _BY_COLUMN = {
     at.NEW_HOLDERS: at.NEW_HOLDER_COLUMNS,
     at.TOUCHED: 1,
     at.RESULTS: at.RESULT_COLUMNS,
+    at.ENTRY_REFERENCES: at.ENTRY_REFERENCE_COLUMNS,
 }
 _BY_ROW = {
     at.LOTS: at.LOT_COLUMNS,
@@ -236,6 +237,7 @@ class State:
         registers[at.R_MOVEMENTS : at.R_TOUCHED + 1] = 0
         registers[at.R_RESULTS] = 0
         registers[at.R_DUE_CHANGES] = 0
+        registers[at.R_ENTRY_REFERENCES] = 0
         registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
         registers[at.R_ATTEMPT] = 1
         registers[at.R_GIVEN_RECORD] = -1

@@ -17,6 +17,7 @@ from earnbook.ledger.amounts import split_words
 from earnbook.ledger.budgets import schedule_reset
 from earnbook.ledger.compiled import compiled
 from earnbook.ledger.due import settle_due
+from earnbook.ledger.holds import stamp
 from earnbook.ledger.lots import await_due, link
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
@@ -24,6 +25,8 @@ from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, InventoryMode,
 from earnbook.ledger.state import State
 
 Numbers = npt.ArrayLike
+
+_HELD = int(LotStatus.HELD)
 
 
 def add_holders(
@@ -170,7 +173,7 @@ def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
     Args:
         state: the books.
         lots: lot_seq, slot, asset (index), program (number), source, root, status, remaining, created_at, expires_at,
-            matures_at (TIME_NONE: none), reference (text code, -1: none).
+            matures_at (TIME_NONE: none), reference and hold_reference (text codes, -1: none), provisional.
     """
     columns = {name: np.asarray(values, np.int64) for name, values in lots.items()}
     count = len(columns["lot_seq"])
@@ -199,6 +202,8 @@ def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
         "program": at.LOT_PROGRAM,
         "source": at.LOT_SOURCE,
         "reference": at.LOT_REFERENCE,
+        "hold_reference": at.LOT_HOLD,
+        "provisional": at.LOT_PROVISIONAL,
     }
     for name, column in places.items():
         rows[:, column] = columns[name][order]
@@ -230,7 +235,11 @@ def _take_in(given: Int64s, rows: Int64s) -> None:
         registers[at.R_LOTS] = lot + 1
         for column in range(at.LOT_COLUMNS):
             lots[lot, column] = rows[k, column]
+        # The stamp stands where `link` looks for a hint.
+        lots[lot, at.LOT_HINT] = 0
         link(handles, lot)
+        if lots[lot, at.LOT_STATUS] == _HELD:
+            stamp(handles, lot, rows[k, at.LOT_HOLD], rows[k, at.LOT_PROVISIONAL])
         await_due(handles, lot)
         settle_due(handles)
 
@@ -240,11 +249,11 @@ def compact_due(state: State) -> None:
     registers = state.table(at.REGISTERS)[0]
     items = state.table(at.DUE)[: registers[at.R_DUE]]
     lots = state.table(at.LOTS)[items[:, at.DUE_ITEM]]
-    wanted = np.where(
-        items[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT == at.RANK_MATURITY, int(LotStatus.DEFERRED), int(LotStatus.AVAILABLE)
-    )
+    is_maturity = items[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT == at.RANK_MATURITY
+    # A lot that is HELD may be AVAILABLE again when its item comes out.
+    is_wanted = (lots[:, at.LOT_STATUS] == LotStatus.DEFERRED) == is_maturity
     seq = items[:, at.DUE_KEY] & ((1 << at.DUE_RANK_SHIFT) - 1)
-    kept = items[(lots[:, at.LOT_SEQ] == seq) & (lots[:, at.LOT_STATUS] == wanted)]
+    kept = items[(lots[:, at.LOT_SEQ] == seq) & is_wanted]
     # Items in order are a heap.
     kept = kept[np.lexsort([kept[:, at.DUE_KEY], kept[:, at.DUE_AT]])]
     state.table(at.DUE)[: len(kept)] = kept
@@ -264,13 +273,15 @@ _LOT_COLUMNS = {
     "expires_at": at.LOT_EXPIRES,
     "matures_at": at.LOT_MATURES,
     "reference": at.LOT_REFERENCE,
+    "hold_reference": at.LOT_HOLD,
+    "provisional": at.LOT_PROVISIONAL,
 }
 OPEN_LOT_COLUMNS = tuple(_LOT_COLUMNS)
 """What `open_lots` can tell of a lot."""
 
 
 def open_lots(state: State, columns: Collection[str] = OPEN_LOT_COLUMNS) -> Rows:
-    """The open lots by lot_seq, in the given columns: holder and asset are numbers, `reference` a text code.
+    """The open lots by lot_seq, in the given columns: holder and asset are numbers, references text codes.
 
     Only the columns asked for are copied: a book may have many open lots.
     """
@@ -278,6 +289,11 @@ def open_lots(state: State, columns: Collection[str] = OPEN_LOT_COLUMNS) -> Rows
     rows = np.flatnonzero((lots[:, at.LOT_SEQ] > 0) & (lots[:, at.LOT_REMAINING] > 0))
     rows = rows[np.argsort(lots[rows, at.LOT_SEQ], kind="stable")]
     found: Rows = {name: lots[rows, column] for name, column in _LOT_COLUMNS.items() if name in columns}
+    is_held = lots[rows, at.LOT_STATUS] == LotStatus.HELD
+    if "hold_reference" in found:
+        found["hold_reference"] = np.where(is_held, found["hold_reference"], -1)
+    if "provisional" in found:
+        found["provisional"] = is_held & (found["provisional"] == 1)
     if "holder" in found:
         found["holder"] = state.numbers[found["holder"]]
     if "asset" in found:

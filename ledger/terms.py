@@ -64,6 +64,7 @@ class ActionTerms:
     """An action of a rule: `number` in the book's `actions`, `key` a column of the cells, `name` one of `names`.
 
     `rule` is the position of its rule, `budget` an index in `Terms.budgets` of a CREDIT that a budget caps.
+    `everything`: the action moves value but names no amount: all that matches.
     """
 
     type: ActionType
@@ -78,13 +79,24 @@ class ActionTerms:
     reset_after: int | None = None
     rule: int = 0
     budget: int = -1
+    everything: bool = False
 
     def columns(self) -> tuple[int, ...]:
         """The row of ACTIONS."""
         reset_after = int(TIME_NONE) if self.reset_after is None else self.reset_after
         money = (int(self.type), self.asset, int(self.bucket), int(self.allow_negative))
         dates = (*self.expires.columns(), *self.matures.columns())
-        return (*money, *dates, self.key, self.name, self.number, reset_after, self.rule, self.budget)
+        return (
+            *money,
+            *dates,
+            self.key,
+            self.name,
+            self.number,
+            reset_after,
+            self.rule,
+            self.budget,
+            int(self.everything),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

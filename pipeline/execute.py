@@ -46,9 +46,11 @@ from earnbook.pipeline.rows import (
     change_rows,
     event_rows,
     holder_rows,
+    lot_move_rows,
     lot_rows,
     open_lot_rows,
     operation_rows,
+    reference_rows,
     result_rows,
     system_rows,
     table_of,
@@ -189,8 +191,8 @@ class Engine:
             {**attributes, "value": np.where(texts < 0, attributes["value"], 0), "text": self.pool.texts(texts)},
             STATE_TABLES["attributes"],
         )
-        rows["open_lots"] = open_lot_rows(tables["open_lots"])
         rows["budgets"] = self._budget_rows()
+        rows["open_lots"] = open_lot_rows(tables["open_lots"], self.pool)
         systems = system_balances(self.state, since_entry=0)
         rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
         return rows
@@ -363,7 +365,8 @@ class Engine:
         tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries", "due_changes")}
         tables |= {
             **lot_rows(decided["lots"], self.pool),
-            "lot_moves": table_of("lot_moves", {**decided["lot_moves"], "hold_reference": None}),
+            "lot_moves": lot_move_rows(decided["lot_moves"], self.pool),
+            "entry_references": reference_rows(decided["entry_references"], self.pool),
             **change_rows(decided["changes"], self.pool),
             "budget_terms": self._budget_terms(batch),
             "action_results": result_rows(decided["action_results"], self.pool),

@@ -183,14 +183,12 @@ def _load(engine: Engine, tables: dict[str, pa.Table]) -> None:
     )
     lots = rows["open_lots"]
     same = ("lot_seq", "program", "source", "root", "status", "remaining", "created_at", "expires_at", "matures_at")
+    texts_of = ("reference", "hold_reference")
     load_lots(
         state,
-        {name: lots[name] for name in same}
-        | {
-            "slot": state.slots_of(lots["holder"]),
-            "asset": lots["asset"] - 1,
-            "reference": engine.pool.intern(lots.table.column("reference")),
-        },
+        {name: lots[name] for name in (*same, "provisional")}
+        | {name: engine.pool.intern(lots.table.column(name)) for name in texts_of}
+        | {"slot": state.slots_of(lots["holder"]), "asset": lots["asset"] - 1},
     )
 
 

@@ -40,10 +40,21 @@ def lot_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
     return {"lots": table_of("lots", lots), "lot_details": table_of("lot_details", details)}
 
 
-def open_lot_rows(columns: Rows) -> pa.Table:
-    """The state of lots: dates that are TIME_NONE become null."""
+def lot_move_rows(columns: Rows, pool: StringPool) -> pa.Table:
+    """Lot moves that are written down, with the text of the stamp."""
+    return table_of("lot_moves", {**columns, "hold_reference": pool.texts(columns["hold_reference"])})
+
+
+def reference_rows(columns: Rows, pool: StringPool) -> pa.Table:
+    """References of entries whose lots do not carry them."""
+    return table_of("entry_references", {**columns, "reference": pool.texts(columns["reference"])})
+
+
+def open_lot_rows(columns: Rows, pool: StringPool) -> pa.Table:
+    """The state of lots: dates that are TIME_NONE become null, stamps texts."""
     dates = {name: _nullable_times(columns[name]) for name in ("expires_at", "matures_at")}
-    return table_of("open_lots", {**columns, **dates}, STATE_TABLES["open_lots"])
+    stamps = {"hold_reference": pool.texts(columns["hold_reference"])}
+    return table_of("open_lots", {**columns, **dates, **stamps}, STATE_TABLES["open_lots"])
 
 
 def window_rows(columns: Rows) -> pa.Table:

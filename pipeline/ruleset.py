@@ -29,7 +29,20 @@ from earnbook.rules.definitions_diff import LoadPlan, ObjectChange, StoredObject
 from earnbook.rules.issues import Issue, IssueCode, IssueError
 from earnbook.rules.models import Rule
 
-EXECUTED_ACTIONS = frozenset({"CREDIT", "DEBIT", "COUNTER", "TAG", "UNTAG", "SET_ATTRIBUTE"})
+EXECUTED_ACTIONS = frozenset(
+    {
+        "CREDIT",
+        "DEBIT",
+        "HOLD",
+        "RELEASE",
+        "FORFEIT",
+        "VOID_HOLD",
+        "COUNTER",
+        "TAG",
+        "UNTAG",
+        "SET_ATTRIBUTE",
+    }
+)
 """Action types that this version executes; a load with others in an active rule is refused, never half done."""
 
 
@@ -183,8 +196,6 @@ def _unexecuted(definitions: Definitions, rule: Rule) -> Iterator[Issue]:
     for action in rule.actions:
         if action.type not in EXECUTED_ACTIONS:
             found.append(f"action {action.type}")
-        elif getattr(action, "bucket", "AVAILABLE") != "AVAILABLE":
-            found.append(f"{action.type} with bucket {getattr(action, 'bucket', '')}")
     origin = definitions.origins.get(rule.id)
     for what in dict.fromkeys(found):
         message = f"rule `{rule.key}`: this version of earnbook does not execute {what}"

@@ -35,7 +35,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         credit=_I64,
         asset=_I32,
         amount=_I64,
-        lot_seq=_I64,  # the lot it creates or takes from; 0 where there is none
+        # The lot it creates or takes from, of a hold or release the lot that ends in the other bucket; 0: none.
+        lot_seq=_I64,
     ),
     "due_entries": _schema(entry_seq=_I64, created_at=_I64, program=_I32, lot_seq=_I64),
     "lots": _schema(
@@ -56,7 +57,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         matures_at=(_I64,),  # null also where it lay in the past: the lot was available at once
         reference=(_TEXT,),
     ),
-    # Only the moves that do not follow from movements: repayments of overdraft; later holds, splits and restores.
+    # An entry has all of its moves here, or none: then they follow from its movements. Written down are those of holds,
+    # releases and settles, and the one move of a credit or maturity that repays overdraft.
     "lot_moves": _schema(
         entry_seq=_I64,
         index=_I32,
@@ -66,9 +68,10 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         remaining_before=_I64,
         status_after=_I8,
         remaining_after=_I64,
-        hold_reference=(_TEXT,),
+        hold_reference=(_TEXT,),  # the stamp after it
         repaid=_I64,
     ),
+    "entry_references": _schema(entry_seq=_I64, reference=_TEXT),  # of entries whose lots do not carry it
     "events": _schema(
         log_seq=_I64,
         program=_I32,
@@ -196,6 +199,8 @@ STATE_TABLES: dict[str, pa.Schema] = {
         remaining=_I64,
         expires_at=(_I64,),  # here as well as in `lots`: what is due is found without them
         matures_at=(_I64,),
+        hold_reference=(_TEXT,),  # of HELD lots
+        provisional=pa.bool_(),  # credited directly to HELD, and still there
     ),
     "budgets": _schema(budget=_I32, consumed=_I64),  # those that ever began, by number
 }

@@ -76,7 +76,13 @@ def _part(table: str, key: str, columns: str) -> SealPart:
 
 
 SEAL_TABLES: tuple[SealTable, ...] = (
-    SealTable("entries", (_part("due_entries", "entry_seq", "entry_seq:8 created_at:8 program:8 lot_seq:8"),)),
+    SealTable(
+        "entries",
+        (
+            _part("due_entries", "entry_seq", "entry_seq:8 created_at:8 program:8 lot_seq:8"),
+            _part("entry_references", "entry_seq", "entry_seq:8 reference:text"),
+        ),
+    ),
     SealTable(
         "movements",
         (

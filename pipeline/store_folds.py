@@ -47,8 +47,8 @@ STATE_KEYS: dict[str, StateKey] = {
 
 _SYSTEM = f"BETWEEN {ACCOUNT_ISSUANCE} AND {ACCOUNT_BREAKAGE}"
 
-_MOVES_ONLY = f"{EntryType.MATURITY}, {EntryType.HOLD}, {EntryType.RELEASE}"
-_TAKES = f"debit > {ACCOUNT_BREAKAGE} AND lot_seq > 0 AND entry_type NOT IN ({_MOVES_ONLY})"
+_TAKES = f"debit > {ACCOUNT_BREAKAGE} AND entry_type <> {EntryType.MATURITY}"
+_AUTHORISES = f"entry_type = {EntryType.CREDIT} AND credit > {ACCOUNT_BREAKAGE} AND credit % 4 = {Bucket.HELD}"
 
 
 def fold_sql(table: str, *, from_checkpoint: bool) -> str:
@@ -114,27 +114,43 @@ def _overdrafts(from_checkpoint: bool) -> str:
 
 
 def _open_lots(from_checkpoint: bool) -> str:
-    """Lots with something left: what they had, less what movements took and what repaid overdraft."""
-    columns = "lot_seq, holder, asset, {}, expires_at, matures_at"
-    movements = _rows("movements", "entry_seq", from_checkpoint)
+    """Lots with something left: what they had, less what movements took, and what written moves made of them.
+
+    Movements count of entries whose lot moves are not written down. A lot begins DEFERRED where it has yet to mature,
+    HELD and provisional where a CREDIT went to HELD, else AVAILABLE; its last written move says what it is since.
+    """
+    columns = "lot_seq, holder, asset, status, remaining, expires_at, matures_at, hold_reference, provisional"
     first_status = f"CASE WHEN matures_at IS NULL THEN {LotStatus.AVAILABLE} ELSE {LotStatus.DEFERRED} END"
-    return f"""WITH base AS ({_base(columns.format("status, remaining"), "open_lots", from_checkpoint)}
-        SELECT {columns.format(f"{first_status} AS status, amount AS remaining")}
-        FROM {_rows("full_lots", "lot_seq", from_checkpoint)}
+    return f"""WITH written AS (
+        SELECT lot_seq, CAST(sum(CASE WHEN status_before = 0 THEN -repaid ELSE remaining_after - remaining_before END)
+                AS BIGINT) AS change,
+            bool_or(status_after <> {LotStatus.HELD}) AS has_left,
+            arg_max(struct_pack(status := status_after, hold_reference := hold_reference), entry_seq) AS last
+        FROM {_rows("lot_moves", "entry_seq", from_checkpoint)} GROUP BY lot_seq
     ), moved AS (
         SELECT lot_seq, CAST(sum(amount) FILTER (WHERE {_TAKES}) AS BIGINT) AS taken,
-            bool_or(entry_type = {EntryType.MATURITY}) AS matured
-        FROM {movements} WHERE lot_seq > 0 GROUP BY lot_seq
-    ), repaid AS (
-        SELECT lot_seq, CAST(sum(repaid) AS BIGINT) AS repaid
-        FROM {_rows("lot_moves", "entry_seq", from_checkpoint)} GROUP BY lot_seq
+            bool_or(entry_type = {EntryType.MATURITY}) AS matured, bool_or({_AUTHORISES}) AS authorised
+        FROM {_rows("movements", "entry_seq", from_checkpoint)}
+        WHERE lot_seq > 0 AND entry_seq NOT IN (SELECT entry_seq FROM store.lot_moves) GROUP BY lot_seq
+    ), base({columns}) AS ({_base(columns, "open_lots", from_checkpoint)}
+        SELECT lot_seq, holder, asset, {first_status}, amount, expires_at, matures_at, reference, NULL
+        FROM {_rows("full_lots", "lot_seq", from_checkpoint)}
     ), folded AS (
-        SELECT base.* REPLACE (
-            CAST(CASE WHEN moved.matured THEN {LotStatus.AVAILABLE} ELSE base.status END AS TINYINT) AS status,
-            base.remaining - coalesce(moved.taken, 0) - coalesce(repaid.repaid, 0) AS remaining)
-        FROM base LEFT JOIN moved USING (lot_seq) LEFT JOIN repaid USING (lot_seq)
+        SELECT base.lot_seq, base.holder, base.asset, base.expires_at, base.matures_at,
+            CASE WHEN moved.matured AND coalesce(written.last.status, {LotStatus.DEFERRED}) = {LotStatus.DEFERRED}
+                    THEN {LotStatus.AVAILABLE}
+                WHEN written.last IS NOT NULL THEN written.last.status
+                WHEN moved.authorised THEN {LotStatus.HELD} ELSE base.status END AS status,
+            base.remaining - coalesce(moved.taken, 0) + coalesce(written.change, 0) AS remaining,
+            CASE WHEN written.last IS NULL THEN base.hold_reference ELSE written.last.hold_reference END
+                AS hold_reference,
+            coalesce(base.provisional, moved.authorised, false) AND NOT coalesce(written.has_left, false) AS provisional
+        FROM base LEFT JOIN moved USING (lot_seq) LEFT JOIN written USING (lot_seq)
     )
-    SELECT {columns.format("status, remaining")} FROM folded WHERE remaining <> 0"""
+    SELECT lot_seq, holder, asset, CAST(status AS TINYINT) AS status, remaining, expires_at, matures_at,
+        CASE WHEN status = {LotStatus.HELD} THEN hold_reference END AS hold_reference,
+        status = {LotStatus.HELD} AND provisional AS provisional
+    FROM folded WHERE remaining <> 0"""
 
 
 def _budgets(from_checkpoint: bool) -> str:

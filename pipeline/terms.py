@@ -33,6 +33,7 @@ from earnbook.rules.models import Program as ProgramDefinition
 from earnbook.rules.plan import ActionPlan
 from earnbook.rules.times import LotDate
 
+_MOVES_VALUE = (ActionType.RELEASE, ActionType.FORFEIT, ActionType.VOID_HOLD)
 _STATE_TYPES = {"counter": StateType.COUNTER, "tag": StateType.TAG, "attribute": StateType.ATTRIBUTE}
 
 
@@ -235,6 +236,7 @@ def _action_terms(
         reset_after=definition.reset_after if isinstance(definition, CounterAction) else None,
         rule=action.rule,
         budget=capped.get((rule, assets[credit.asset_id]), -1) if credit else -1,
+        everything=action.type in _MOVES_VALUE and action.value is None,
     )
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from earnbook.ledger.schema import (
+    Bucket,
     ChangeOperation,
     EntryType,
     InventoryMode,
+    LotMoveKind,
     LotStatus,
     Outcome,
     StateType,
@@ -207,8 +209,29 @@ _LOTS = (
         query=f"""SELECT {_batch_of("last_lot_seq", "l.lot_seq")}, 'lot ' || l.lot_seq || ' of entry ' || l.entry_seq
             FROM store.full_lots AS l LEFT JOIN store.movements AS m
                 ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
-            WHERE m.entry_seq IS NULL OR m.amount <> l.amount OR m.asset <> l.asset OR m.debit <> l.source
-                OR m.credit // 4 <> l.holder OR m.credit % 4 <> CASE WHEN l.matures_at IS NULL THEN 1 ELSE 3 END""",
+            LEFT JOIN (SELECT entry_seq, credit, CAST(sum(amount) AS BIGINT) AS amount FROM store.movements
+                WHERE entry_type = {EntryType.SETTLE} GROUP BY ALL) AS s
+                ON s.entry_seq = m.entry_seq AND s.credit = m.credit
+            WHERE m.entry_seq IS NULL OR coalesce(s.amount, m.amount) <> l.amount OR m.asset <> l.asset
+                OR m.credit // 4 <> l.holder OR l.root > l.lot_seq
+                OR l.root = l.lot_seq AND m.debit <> l.source AND m.debit <= 3
+                OR l.root = l.lot_seq AND m.debit > 3 AND m.entry_type = {EntryType.CREDIT}
+                OR l.root = l.lot_seq AND CASE WHEN l.matures_at IS NULL THEN m.credit % 4 = 3
+                    ELSE m.credit % 4 <> 3 END""",
+    ),
+    Check(
+        name="parts_are_their_lots",
+        property="I7",
+        table="lots",
+        message="a lot split off another differs from it in what it keeps, or was not split off by a hold or release",
+        query=f"""SELECT {_batch_of("last_lot_seq", "l.lot_seq")}, 'lot ' || l.lot_seq || ' of root ' || l.root
+            FROM store.full_lots AS l LEFT JOIN store.full_lots AS r ON r.lot_seq = l.root AND r.root = r.lot_seq
+            LEFT JOIN store.movements AS m ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
+            WHERE l.root <> l.lot_seq AND (r.lot_seq IS NULL OR m.entry_type NOT IN ({EntryType.HOLD},
+                    {EntryType.RELEASE}, {EntryType.REDEMPTION_REVERSAL})
+                OR (l.holder, l.asset, l.program, l.source, l.created_at, l.expires_at, l.matures_at, l.reference)
+                    IS DISTINCT FROM
+                    (r.holder, r.asset, r.program, r.source, r.created_at, r.expires_at, r.matures_at, r.reference))""",
     ),
     Check(
         name="lot_moves_follow",
@@ -216,10 +239,36 @@ _LOTS = (
         table="lot_moves",
         message="a stored lot move is not what the movements of its lot lead to",
         query=f"""SELECT {_batch_of("last_entry_seq", "p.entry_seq")}, 'entry ' || p.entry_seq || ', lot ' || p.lot_seq
-            FROM store.lot_moves AS p LEFT JOIN store.lot_steps AS s USING (entry_seq, lot_seq)
-            WHERE s.entry_seq IS NULL OR p.kind <> s.kind OR p.repaid < 0
-                OR p.remaining_before <> CASE s.kind WHEN 1 THEN 0 ELSE s.remaining_before END
-                OR p.remaining_after <> s.remaining_after""",
+            FROM store.lot_moves AS p JOIN store.lot_steps AS s USING (entry_seq, lot_seq)
+            LEFT JOIN (SELECT lot_seq, entry_seq AS made_by FROM store.lots) AS l USING (lot_seq)
+            WHERE l.lot_seq IS NULL OR p.repaid < 0 OR p.remaining_before <> s.remaining_before
+                OR p.remaining_after <> s.remaining_after
+                OR (p.status_before = 0) <> (p.entry_seq = l.made_by)
+                OR p.status_before <> coalesce(s.last.status, 0) AND p.kind <> {LotMoveKind.RESTORE}
+                OR (p.status_after IN ({LotStatus.CONSUMED}, {LotStatus.EXPIRED})) <> (p.remaining_after = 0)
+                OR p.hold_reference IS NOT NULL AND p.status_after <> {LotStatus.HELD}""",
+    ),
+    Check(
+        name="postings_are_lot_moves",
+        property="I8",
+        table="lot_moves",
+        message="what an entry moves in a bucket is not what its written lot moves and repayments say",
+        query=f"""WITH said AS (
+                SELECT p.entry_seq, l.holder, l.asset, unnest([
+                    struct_pack(bucket := store.lot_bucket(p.status_after), amount := p.remaining_after),
+                    struct_pack(bucket := store.lot_bucket(p.status_before), amount := -p.remaining_before),
+                    struct_pack(bucket := {Bucket.AVAILABLE}, amount := p.repaid)], recursive := true)
+                FROM store.lot_moves AS p JOIN store.lots AS l USING (lot_seq)),
+            moves AS (SELECT entry_seq, holder, asset, bucket, sum(amount) AS amount FROM said
+                WHERE bucket > 0 GROUP BY ALL HAVING sum(amount) <> 0),
+            posted AS (SELECT entry_seq, account // 4 AS holder, asset, account % 4 AS bucket, sum(amount) AS amount
+                FROM (SELECT entry_seq, debit AS account, asset, -amount AS amount FROM store.movements
+                    UNION ALL SELECT entry_seq, credit, asset, amount FROM store.movements)
+                WHERE account > 3 AND entry_seq IN (SELECT entry_seq FROM store.lot_moves) GROUP BY ALL)
+            SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq || ', holder ' || holder || ', bucket ' || bucket || ': lots '
+                || coalesce(m.amount, 0) || ', posted ' || coalesce(p.amount, 0)
+            FROM moves AS m FULL JOIN posted AS p USING (entry_seq, holder, asset, bucket)
+            WHERE m.amount IS DISTINCT FROM p.amount""",
     ),
     Check(
         name="nothing_is_due",
@@ -316,15 +365,30 @@ _LOG = (
         name="entry_ids_are_unique",
         property="I9",
         table="movements",
-        message="two entries have the same cause and so the same id",
+        message="two entries have the same cause and so the same id, or do not follow each other",
         query=f"""SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq FROM (
-                SELECT max(entry_seq) AS entry_seq FROM (SELECT DISTINCT entry_seq, log_seq, action
-                    FROM store.movements WHERE action > 0) GROUP BY log_seq, action HAVING count(*) > 1)
+                SELECT max(entry_seq) AS entry_seq FROM (SELECT DISTINCT entry_seq, log_seq, action, entry_type
+                    FROM store.movements WHERE log_seq > 0) GROUP BY log_seq, action
+                HAVING count(*) <> max(entry_seq) - min(entry_seq) + 1 OR count(*) > 1
+                    AND (count(*) FILTER (WHERE entry_type <> {EntryType.EXPIRATION}) <> 1
+                        OR arg_min(entry_type, entry_seq) NOT IN ({EntryType.RELEASE},
+                            {EntryType.REDEMPTION_REVERSAL})))
             UNION ALL SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq || ', lot ' || lot_seq FROM (
                 SELECT max(d.entry_seq) AS entry_seq, d.lot_seq
                 FROM store.due_entries AS d JOIN (SELECT DISTINCT entry_seq, entry_type FROM store.movements
                     WHERE log_seq = 0) AS m USING (entry_seq)
                 GROUP BY d.lot_seq, m.entry_type HAVING count(*) > 1)""",
+    ),
+    Check(
+        name="references_have_entries",
+        property="I9",
+        table="entry_references",
+        message="a reference belongs to no entry that takes one, or an entry has two",
+        query=f"""SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq FROM store.entry_references
+            WHERE entry_seq NOT IN (SELECT entry_seq FROM store.movements WHERE entry_type IN (
+                {EntryType.HOLD}, {EntryType.RELEASE}, {EntryType.FORFEIT}, {EntryType.VOID_HOLD}))
+            UNION ALL SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq
+            FROM (SELECT entry_seq FROM store.entry_references GROUP BY entry_seq HAVING count(*) > 1)""",
     ),
     Check(
         name="details_have_rows",

@@ -142,29 +142,37 @@ SELECT a.number, a.rule_version, a.action_index, a.type, a.asset, a.key, a.descr
     r.key AS rule_key, a.rule
 FROM store.actions AS a JOIN store.rule_list AS r ON r.number = a.rule;
 
--- The id of the entry that a record makes. Every action and operation makes one entry so far, so its `n` is 0.
-CREATE OR REPLACE MACRO store.entry_id(kind, record_id, rule_id, action_index) AS
-    store.uuid5(record_id, CASE kind WHEN 1 THEN 'entry:' || CAST(rule_id AS VARCHAR) || ':' || action_index || ':0'
-        ELSE 'entry:0' END);
+-- The id of an entry that a record makes: `n` is 0 for the entry of the action or operation, 1, 2, … for the
+-- expirations that follow it (§9.9).
+CREATE OR REPLACE MACRO store.entry_id(kind, record_id, rule_id, action_index, n) AS
+    store.uuid5(record_id, CASE kind WHEN 1 THEN 'entry:' || CAST(rule_id AS VARCHAR) || ':' || action_index || ':'
+        ELSE 'entry:' END || n);
+
+-- Expirations in the record that brought their lots back, and their `n`: few, so they are found by themselves.
+CREATE OR REPLACE VIEW store.expirations_in_records AS
+SELECT m.entry_seq, m.entry_seq - min(o.entry_seq) AS n
+FROM store.movements AS m JOIN store.movements AS o USING (log_seq, action)
+WHERE m.entry_type = 9 AND m.log_seq > 0 AND o.log_seq > 0 GROUP BY m.entry_seq;
 
 -- One row per entry that a record made.
 CREATE OR REPLACE VIEW store.caused_entries AS
 SELECT m.entry_seq, m.log_seq, m.entry_type, m.action, m.asset, m.amount, m.lot_seq,
     r.kind, store.uuid5(r.namespace, r.name) AS record_id, r.program, r.processed_at AS created_at,
-    coalesce(a.description, r.description) AS description,
+    CASE WHEN m.entry_type <> 9 THEN coalesce(a.description, r.description) END AS description,
     a.rule_id, a.rule_key, a.rule_version, a.action_index,
-    store.entry_id(r.kind, store.uuid5(r.namespace, r.name), a.rule_id, a.action_index) AS id
+    store.entry_id(r.kind, store.uuid5(r.namespace, r.name), a.rule_id, a.action_index, coalesce(x.n, 0)) AS id
 FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS entry_type,
-        any_value(action) AS action, any_value(asset) AS asset, CAST(sum(amount) AS BIGINT) AS amount,
-        max(lot_seq) AS lot_seq
+        any_value(action) AS action, any_value(asset) AS asset,
+        CAST(sum(amount) FILTER (WHERE entry_type <> 7 OR credit > 3) AS BIGINT) AS amount, max(lot_seq) AS lot_seq
     FROM store.movements WHERE log_seq > 0 GROUP BY entry_seq) AS m
 JOIN store.record_list AS r USING (log_seq)
-LEFT JOIN store.action_list AS a ON a.number = m.action;
+LEFT JOIN store.action_list AS a ON a.number = m.action
+LEFT JOIN store.expirations_in_records AS x ON x.entry_seq = m.entry_seq;
 
--- Every entry that makes lots makes one so far, so its position among them is 0. The creating movement is joined as it
--- is stored, not grouped, so that a look-up of one lot reads little else.
+-- Every entry that makes lots makes one so far, so its position among them is 0. One movement of an entry names the lot
+-- that it creates; it is joined as it is stored, not grouped, so that a look-up of one lot reads little else.
 CREATE OR REPLACE MACRO store.lot_id(kind, record_id, rule_id, action_index) AS
-    store.uuid5(store.entry_id(kind, record_id, rule_id, action_index), 'lot:0');
+    store.uuid5(store.entry_id(kind, record_id, rule_id, action_index, 0), 'lot:0');
 CREATE OR REPLACE VIEW store.lot_list AS
 SELECT l.*, r.kind, r.namespace, r.name, a.rule_id, a.action_index
 FROM store.full_lots AS l
@@ -177,8 +185,9 @@ SELECT c.entry_seq, c.id, c.created_at, c.entry_type, c.program, c.asset, c.amou
     c.record_id AS cause_id, c.log_seq, CASE c.kind WHEN 1 THEN c.record_id END AS event_id, c.rule_id, c.rule_key,
     c.rule_version, c.action_index, l.reference, c.description
 FROM store.caused_entries AS c
-LEFT JOIN (SELECT entry_seq, any_value(reference) AS reference FROM store.full_lots WHERE reference IS NOT NULL
-    GROUP BY entry_seq) AS l USING (entry_seq)
+LEFT JOIN (SELECT l.entry_seq, d.reference FROM store.lot_details AS d JOIN store.lots AS l USING (lot_seq)
+    WHERE d.reference IS NOT NULL AND d.root = d.lot_seq
+    UNION ALL SELECT entry_seq, reference FROM store.entry_references) AS l USING (entry_seq)
 UNION ALL
 SELECT d.entry_seq, store.uuid5(store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index),
         CASE m.entry_type WHEN 8 THEN 'maturity' ELSE 'expiration' END), d.created_at,
@@ -201,25 +210,38 @@ CREATE OR REPLACE MACRO store.account_entity(account) AS
     CASE WHEN account < 0 THEN account WHEN account > 3 THEN account // 4 END;
 CREATE OR REPLACE MACRO store.account_bucket(account) AS
     CASE WHEN account > 3 THEN store.bucket_name(account % 4) ELSE 'AVAILABLE' END;
+CREATE OR REPLACE MACRO store.lot_bucket(status) AS CASE status WHEN 1 THEN 3 WHEN 2 THEN 1 WHEN 3 THEN 2 ELSE 0 END;
 CREATE OR REPLACE MACRO store.account_type(account, kind) AS
     CASE account WHEN 1 THEN 'SYSTEM_ISSUANCE' WHEN 2 THEN 'SYSTEM_REDEMPTION' WHEN 3 THEN 'SYSTEM_BREAKAGE'
         ELSE store.entity_type_name(kind) END;
 
--- What every movement with a lot does to it, and how much of the lot was left before and after.
+-- What every entry does to lots: moves as they are written down and, for entries without such, what their movements
+-- amount to. `status` and `hold_reference` are those after it, where the move itself says them; `change` is of what is
+-- left of the lot, `place` its order within the entry.
+CREATE OR REPLACE VIEW store.lot_changes AS
+SELECT p.entry_seq, p.lot_seq, p.index AS place, p.kind, true AS is_written, nullif(p.status_before, 0) AS given_before,
+    p.status_after AS status, p.hold_reference, p.repaid,
+    CASE WHEN p.status_before = 0 THEN l.amount - p.repaid ELSE p.remaining_after - p.remaining_before END AS change
+FROM store.lot_moves AS p JOIN store.lots AS l USING (lot_seq)
+UNION ALL
+SELECT m.entry_seq, m.lot_seq, m.rowid,
+    CASE WHEN m.entry_seq = l.entry_seq THEN 1 WHEN m.entry_type = 8 THEN 6 WHEN m.entry_type = 9 THEN 7 ELSE 2 END,
+    false, NULL,
+    CASE WHEN m.entry_seq = l.entry_seq THEN CASE m.credit % 4 WHEN 2 THEN 3 WHEN 3 THEN 1 ELSE 2 END
+        WHEN m.entry_type = 8 THEN 2 WHEN m.entry_type = 9 THEN 5 END,
+    CASE WHEN m.entry_seq = l.entry_seq AND m.credit % 4 = 2 THEN l.reference END, 0,
+    CASE WHEN m.entry_seq = l.entry_seq THEN m.amount WHEN m.entry_type = 8 THEN 0 ELSE -m.amount END
+FROM store.movements AS m JOIN store.full_lots AS l ON l.lot_seq = m.lot_seq
+WHERE m.lot_seq > 0 AND m.entry_seq NOT IN (SELECT entry_seq FROM store.lot_moves);
+
+-- The same with what was left before and after, and what the moves before say of the lot (`last`).
 CREATE OR REPLACE VIEW store.lot_steps AS
-SELECT s.entry_seq, s.lot_seq, s.leg, s.kind, s.matures_at, s.repaid, s.hold_reference,
-    CAST(sum(s.delta) OVER w - s.delta AS BIGINT) AS remaining_before, CAST(sum(s.delta) OVER w AS BIGINT) AS remaining_after,
-    lag(s.kind) OVER w AS kind_before,
-    bool_or(s.kind = 6) OVER w AS matured
-FROM (SELECT m.entry_seq, m.lot_seq, m.rowid AS leg, l.matures_at, coalesce(p.repaid, 0) AS repaid, p.hold_reference,
-        CASE WHEN m.entry_seq = l.entry_seq THEN 1 WHEN m.entry_type = 8 THEN 6 WHEN m.entry_type = 9 THEN 7 ELSE 2 END
-            AS kind,
-        CASE WHEN m.entry_seq = l.entry_seq THEN m.amount WHEN m.entry_type = 8 THEN 0 ELSE -m.amount END
-            - coalesce(p.repaid, 0) AS delta
-    FROM store.movements AS m JOIN store.full_lots AS l ON l.lot_seq = m.lot_seq
-    LEFT JOIN store.lot_moves AS p ON p.entry_seq = m.entry_seq AND p.lot_seq = m.lot_seq
-    WHERE m.lot_seq > 0) AS s
-WINDOW w AS (PARTITION BY s.lot_seq ORDER BY s.entry_seq, s.leg);
+SELECT entry_seq, lot_seq, place, kind, is_written, given_before, status, hold_reference, repaid,
+    CAST(sum(change) OVER w - change AS BIGINT) AS remaining_before, CAST(sum(change) OVER w AS BIGINT) AS remaining_after,
+    last_value(CASE WHEN status IS NOT NULL THEN struct_pack(status := status, hold_reference := hold_reference) END
+        IGNORE NULLS) OVER (PARTITION BY lot_seq ORDER BY entry_seq, place
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS last
+FROM store.lot_changes WINDOW w AS (PARTITION BY lot_seq ORDER BY entry_seq, place);
 
 CREATE OR REPLACE VIEW main.batches AS
 SELECT b.batch, CAST(b.organization AS UUID) AS organization_id, b.clock_mode, store.instant(b.book_clock) AS book_clock,
@@ -271,7 +293,7 @@ SELECT l.lot_seq, store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_
     coalesce(o.remaining, 0) AS remaining_minor,
     CASE WHEN o.lot_seq IS NOT NULL THEN store.lot_status_name(o.status) WHEN x.lot_seq IS NOT NULL THEN 'EXPIRED'
         ELSE 'CONSUMED' END AS status,
-    CAST(NULL AS VARCHAR) AS hold_reference_id, false AS provisional
+    o.hold_reference AS hold_reference_id, coalesce(o.provisional, false) AS provisional
 FROM store.lot_list AS l
 JOIN store.holder_list AS n ON n.number = l.holder
 JOIN store.asset_list AS a ON a.number = l.asset
@@ -282,15 +304,17 @@ LEFT JOIN (SELECT DISTINCT lot_seq FROM store.movements WHERE entry_type = 9) AS
 LEFT JOIN store.entry_batches AS b ON l.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
 CREATE OR REPLACE VIEW main.lot_moves AS
-SELECT s.entry_seq, CAST(row_number() OVER (PARTITION BY s.entry_seq ORDER BY s.leg) - 1 AS INTEGER) AS index,
+SELECT s.entry_seq, CAST(row_number() OVER (PARTITION BY s.entry_seq ORDER BY s.place) - 1 AS INTEGER) AS index,
     s.lot_seq, store.lot_move_kind_name(s.kind) AS kind,
-    CASE WHEN s.kind = 1 THEN NULL WHEN s.kind = 6 OR s.matures_at IS NOT NULL AND NOT s.matured THEN 'DEFERRED'
-        ELSE 'AVAILABLE' END AS status_before,
-    CASE s.kind WHEN 1 THEN 0 ELSE s.remaining_before END AS remaining_before_minor,
-    CASE WHEN s.kind = 7 THEN 'EXPIRED' WHEN s.remaining_after = 0 THEN 'CONSUMED'
-        WHEN s.kind = 1 AND s.matures_at IS NOT NULL THEN 'DEFERRED' ELSE 'AVAILABLE' END AS status_after,
-    s.remaining_after AS remaining_after_minor, s.hold_reference AS hold_reference_after, s.repaid AS repaid_minor,
-    b.batch
+    store.lot_status_name(CASE WHEN s.is_written THEN s.given_before WHEN s.kind <> 1 THEN s.last.status END)
+        AS status_before,
+    s.remaining_before AS remaining_before_minor,
+    store.lot_status_name(CASE WHEN s.status IS NOT NULL THEN s.status WHEN s.remaining_after = 0 THEN 4
+        ELSE s.last.status END) AS status_after,
+    s.remaining_after AS remaining_after_minor,
+    CASE WHEN s.status IS NOT NULL THEN s.hold_reference WHEN s.remaining_after > 0 THEN s.last.hold_reference END
+        AS hold_reference_after,
+    s.repaid AS repaid_minor, b.batch
 FROM store.lot_steps AS s
 LEFT JOIN store.entry_batches AS b ON s.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
@@ -598,8 +622,10 @@ LEFT JOIN store.action_list AS a ON a.number = e.action;
 CREATE OR REPLACE VIEW main.rule_issuance AS
 SELECT p.key AS program, r.key AS rule, a.symbol AS asset, m.credits, store.wide_units(m.amount, a.unit, a.power) AS issued,
     m.amount AS issued_minor
-FROM (SELECT c.rule, m.asset, count(*) AS credits, CAST(sum(m.amount) AS DECIMAL(38, 0)) AS amount
-    FROM store.movements AS m JOIN store.actions AS c ON c.number = m.action WHERE m.entry_type = 1 GROUP BY ALL) AS m
+FROM (SELECT c.rule, m.asset, count(*) FILTER (WHERE m.entry_type = 1 OR m.debit > 3 AND m.credit > 3) AS credits,
+        CAST(coalesce(sum(m.amount) FILTER (WHERE m.debit <= 3), 0) AS DECIMAL(38, 0)) AS amount
+    FROM store.movements AS m JOIN store.actions AS c ON c.number = m.action WHERE m.entry_type IN (1, 7) GROUP BY ALL)
+    AS m
 JOIN store.rule_list AS r ON r.number = m.rule
 JOIN store.program_list AS p ON p.number = r.program
 JOIN store.asset_list AS a ON a.number = m.asset;

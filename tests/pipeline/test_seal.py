@@ -34,7 +34,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "s1.json"
 # (name in the seal's line, [(stored table, what says the batch, order, columns)]); a column is name:bytes of its
 # values, or name:text; `?` stands after a column that may be null.
 SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
-    ("entries", [("due_entries", "entry_seq", "entry_seq", "entry_seq:8 created_at:8 program:8 lot_seq:8")]),
+    ("entries", [("due_entries", "entry_seq", "entry_seq", "entry_seq:8 created_at:8 program:8 lot_seq:8"),
+        ("entry_references", "entry_seq", "entry_seq", "entry_seq:8 reference:text")]),
     ("movements", [("movements", "entry_seq", "entry_seq",
         "entry_seq:8 log_seq:8 entry_type:2 action:8 debit:8 credit:8 asset:8 amount:8 lot_seq:8")]),
     ("lots", [("lots", "lot_seq", "lot_seq", "lot_seq:8 entry_seq:8 holder:8 asset:8 program:8 wallet:8 "

@@ -268,7 +268,8 @@ class BookMaker:
         for (holder, asset), amount in self.overdrafts.items():
             rows["overdrafts"] += [{"holder": holder, "asset": asset, "amount": amount}] if amount else []
         for lot in self.lots.values():
-            rows["open_lots"] += [lot.row | {"remaining": lot.remaining, "status": lot.status}] if lot.remaining else []
+            now = {"remaining": lot.remaining, "status": lot.status, "hold_reference": None, "provisional": False}
+            rows["open_lots"] += [lot.row | now] if lot.remaining else []
         for (entity, key), cell in self.cells["counters"].items():
             row = {"entity": entity, "key": key, "low": cell["value"], "high": 0, "scale": cell.get("value_scale", 0)}
             rows["counters"].append(row | {name: cell.get(name) for name in ("reset_at", "reset_after")})

@@ -38,6 +38,7 @@ from earnbook.ledger.schema import (
     EntityType,
     EntryType,
     Kind,
+    LotStatus,
     OperationType,
     Outcome,
     RecordKind,
@@ -256,6 +257,21 @@ class Driver:
         """lot_seq -> (amount, remaining) of all lots, in minor units."""
         left = {row["lot_seq"]: row["remaining"] for row in _rows(open_lots(self.state))}
         return {row["lot_seq"]: (row["amount"], left.get(row["lot_seq"], 0)) for row in self.tables["lots"]}
+
+    def describe_lots(self) -> str:
+        """All lots as §1.4 writes them, a reference as `R` and its code: `L1 60.00/60.00 HELD[R1], L2 …`."""
+        held = {row["lot_seq"]: row for row in _rows(open_lots(self.state))}
+        expired = {m["lot_seq"] for m in self.tables["movements"] if m["entry_type"] == EntryType.EXPIRATION}
+        scales = {asset.number: asset.scale for asset in self.terms.assets}
+        found = []
+        for row in self.tables["lots"]:
+            now = held.get(row["lot_seq"], {"remaining": 0, "hold_reference": -1})
+            closed = "EXPIRED" if row["lot_seq"] in expired else "CONSUMED"
+            status = LotStatus(now["status"]).name if "status" in now else closed
+            mark = "" if now["hold_reference"] < 0 else f"[R{now['hold_reference']}]"
+            amounts = "/".join(format_minor(n, scales[row["asset"]]) for n in (row["amount"], now["remaining"]))
+            found.append(f"L{row['lot_seq']} {amounts} {status}{mark}")
+        return ", ".join(found)
 
 
 def _columns(times: list[int]) -> Columns:

@@ -16,8 +16,9 @@ import numpy as np
 from earnbook.ledger.schema import UInt8s
 from earnbook.rules.definitions import Definitions
 from earnbook.rules.kernel_expressions import Note
+from earnbook.rules.kernel_load import load_propose
 from earnbook.rules.lower_closure import lower_closure
-from earnbook.rules.lower_kernel import LoweredProgram, load_propose, lower_program, program_source
+from earnbook.rules.lower_kernel import LoweredProgram, lower_program, program_source
 from earnbook.rules.models import Asset, Program
 from earnbook.rules.plan import ActionPlan, ProgramPlan, RulePlan, plan_program
 from earnbook.rules.plan_columns import PLACEHOLDER, Inventory, LookupTable, PrecomputedColumn, StateLiteral
@@ -166,7 +167,7 @@ def _load(
     return CompiledProgram(
         plan=lowered.plan,
         literals=lowered.literals,
-        propose=load_propose(source, cache_directory) if refused is None else None,
+        propose=load_propose(lowered, inventory, source, cache_directory) if refused is None else None,
         refused=refused,
         source=source,
         rule_sources=tuple(rule.source for rule in lowered.rules) if is_lowered else ("",) * len(lowered.plan.rules),

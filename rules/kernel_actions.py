@@ -71,7 +71,7 @@ def write_action(writer: KernelWriter, action: ActionPlan) -> None:
 def _effect(writer: KernelWriter, action: ActionPlan) -> dict[int, str]:
     """The columns of the row that are not 0."""
     target = "program_slot" if action.target_is_program else "-1"
-    cells = {FX_ACTION: str(action.number), FX_TARGET: target, FX_REFERENCE: "-1"}
+    cells = {FX_ACTION: f"A{action.number}", FX_TARGET: target, FX_REFERENCE: "-1"}
     if action.target is not None:
         cells |= _target(writer, action.target, action.target_kind)
     if action.value is not None:

@@ -13,6 +13,7 @@ down as Python's do; a division by zero, which generated code excludes, gives 0.
 from __future__ import annotations
 
 import ast
+import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -22,8 +23,6 @@ from llvmlite import binding, ir
 
 _INT = ir.IntType(64)
 _BYTE = ir.IntType(8)
-_INLINED_FUNCTIONS_MAX = 100
-"""Modules with more functions keep them apart: one huge function takes LLVM longer than it gains."""
 
 _COMPARISONS: Mapping[type[ast.cmpop], str] = {
     ast.Eq: "==",
@@ -36,37 +35,107 @@ _COMPARISONS: Mapping[type[ast.cmpop], str] = {
 
 
 class MachineCode:
-    """Machine code in memory; it stays there as long as this object lives."""
+    """Machine code in memory, of object files that may call each other; it stays there as long as this object lives."""
 
-    def __init__(self, image: bytes) -> None:
+    def __init__(self, *images: bytes) -> None:
         module = binding.parse_assembly("")
         self._engine = binding.create_mcjit_compiler(module, _target_machine())
-        self._engine.add_object_file(binding.ObjectFileRef.from_data(image))
+        for image in images:
+            self._engine.add_object_file(binding.ObjectFileRef.from_data(image))
         self._engine.finalize_object()
 
     def address(self, symbol: str) -> int:
         """Where a function starts."""
         return int(self._engine.get_function_address(symbol))
 
+    def assign(self, variable: str, value: int) -> None:
+        """Give a variable (see `translate`) its value."""
+        address = self._engine.get_global_value_address(_symbol(variable))
+        ctypes.c_int64.from_address(address).value = value
 
-def translate(source: str, constants: Mapping[str, object], entry: str, symbol: str) -> bytes:
-    """The object file of the functions of `source`; function `entry` is visible from outside as `symbol`."""
-    module = ir.Module(name=symbol)
-    definitions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    functions: dict[str, ir.Function] = {}
+
+class Library:
+    """Functions that many object files call."""
+
+    def __init__(self, source: str, constants: Mapping[str, object]) -> None:
+        self._source, self._constants = source, constants
+        definitions = _definitions(source)
+        self.types = {node.name: _function_type(node) for node in definitions}
+        self.pure = frozenset(node.name for node in definitions if "store_int64" not in _names(node))
+
+    def image(self) -> bytes:
+        """The object file in which the calls end."""
+        return _object(_module(_definitions(self._source), self._constants))
+
+
+def translate(
+    source: str,
+    constants: Mapping[str, object],
+    entry: str,
+    symbol: str,
+    *,
+    library: Library | None = None,
+    variables: Iterable[str] = (),
+) -> bytes:
+    """The object file of the functions of `source`; function `entry` is visible from outside as `symbol`.
+
+    `library` has further functions that the source calls. `variables` are read by the functions and assigned by
+    `MachineCode.assign`; they are 0 before.
+    """
+    definitions = _definitions(source)
+    module = _module(definitions, constants, library=library, variables=variables)
     for node in definitions:
-        kind = ir.FunctionType(_result_type(node), [_INT] * len(node.args.args))
-        function = ir.Function(module, kind, symbol if node.name == entry else f"earnbook.{node.name}")
-        if node.name != entry:
+        function = module.get_global(_symbol(node.name))
+        if node.name == entry:
+            function.name = symbol
+        else:
             function.linkage = "internal"
-            if len(definitions) > _INLINED_FUNCTIONS_MAX and not node.name.startswith("_"):
-                function.attributes.add("noinline")
-        functions[node.name] = function
-    arrays = {name: _array(module, name, value) for name, value in constants.items() if isinstance(value, np.ndarray)}
+    return _object(module)
+
+
+def _definitions(source: str) -> list[ast.FunctionDef]:
+    return [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+
+
+def _names(node: ast.FunctionDef) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def _module(
+    definitions: Sequence[ast.FunctionDef],
+    constants: Mapping[str, object],
+    *,
+    library: Library | None = None,
+    variables: Iterable[str] = (),
+) -> ir.Module:
+    """Functions as an LLVM module, all of them visible."""
+    module = ir.Module(name="earnbook")
+    types = {} if library is None else dict(library.types)
+    types |= {node.name: _function_type(node) for node in definitions}
+    called = {node.name for node in definitions}.union(*(_names(node) for node in definitions))
+    functions = {name: ir.Function(module, kind, _symbol(name)) for name, kind in types.items() if name in called}
+    for name in functions.keys() & (library.pure if library else frozenset()) - {node.name for node in definitions}:
+        functions[name].attributes.add("nounwind")
+        functions[name].attributes.add("readnone")
+    arrays = {
+        name: _array(module, name, value)
+        for name, value in constants.items()
+        if isinstance(value, np.ndarray) and name in called
+    }
     numbers = {name: value for name, value in constants.items() if isinstance(value, int)}
+    cells = {name: _variable(module, name) for name in variables}
     for node in definitions:
-        _Translator(node, functions, arrays, numbers).translate()
-    return _optimized(str(module))
+        _Translator(node, functions, arrays, numbers, cells).translate()
+    return module
+
+
+def _symbol(name: str) -> str:
+    return f"earnbook.{name}"
+
+
+def publish(symbol: str, address: int) -> None:
+    """Let code that numba compiles from now on call a function by its symbol."""
+    binding.add_symbol(symbol, address)
 
 
 def host() -> str:
@@ -85,20 +154,26 @@ def _features() -> str:
 def _target_machine() -> Any:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
+    # Not position-independent: LLVM's run-time linker mixes up the offset tables of several object files.
     target = binding.Target.from_default_triple()
     return target.create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=_features(), opt=2, reloc="pic", codemodel="jitdefault", jit=True
+        cpu=binding.get_host_cpu_name(), features=_features(), opt=2, reloc="static", codemodel="jitdefault", jit=True
     )
 
 
-def _optimized(text: str) -> bytes:
+def _object(module: ir.Module) -> bytes:
+    """The object file of a module, optimized."""
     machine = _target_machine()
-    module = binding.parse_assembly(text)
-    module.verify()
+    parsed = binding.parse_assembly(str(module))
+    parsed.verify()
     options = binding.create_pipeline_tuning_options(speed_level=2)
     builder = binding.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    return bytes(machine.emit_object(module))
+    builder.getModulePassManager().run(parsed, builder)
+    return bytes(machine.emit_object(parsed))
+
+
+def _function_type(node: ast.FunctionDef) -> ir.FunctionType:
+    return ir.FunctionType(_result_type(node), [_INT] * len(node.args.args))
 
 
 def _result_type(node: ast.FunctionDef) -> ir.Type:
@@ -109,10 +184,16 @@ def _result_type(node: ast.FunctionDef) -> ir.Type:
     return _INT
 
 
+def _variable(module: ir.Module, name: str) -> ir.GlobalVariable:
+    made = ir.GlobalVariable(module, _INT, _symbol(name))
+    made.initializer = _int(0)
+    return made
+
+
 def _array(module: ir.Module, name: str, values: Iterable[Any]) -> ir.GlobalVariable:
     numbers = [int(value) for value in values]
     kind = ir.ArrayType(_INT, len(numbers))
-    made = ir.GlobalVariable(module, kind, f"earnbook.{name}")
+    made = ir.GlobalVariable(module, kind, _symbol(name))
     made.initializer = ir.Constant(kind, numbers)
     made.global_constant = True
     made.linkage = "internal"
@@ -128,11 +209,13 @@ class _Translator:
         functions: Mapping[str, ir.Function],
         arrays: Mapping[str, ir.GlobalVariable],
         numbers: Mapping[str, int],
+        variables: Mapping[str, ir.GlobalVariable],
     ) -> None:
         self._node = node
         self._functions = functions
         self._arrays = arrays
         self._numbers = numbers
+        self._variables = variables
         self._function = functions[node.name]
         self._entry = self._function.append_basic_block("entry")
         self._builder = ir.IRBuilder(self._function.append_basic_block("body"))
@@ -143,6 +226,8 @@ class _Translator:
             "load_int64": self._load_int64,
             "load_int8": self._load_int8,
             "store_int64": self._store_int64,
+            "room": self._room,
+            "call_at": self._call_at,
         }
 
     def translate(self) -> None:
@@ -251,6 +336,8 @@ class _Translator:
     def _read(self, name: str) -> Any:
         if name in self._locals:
             return self._builder.load(self._locals[name])
+        if name in self._variables:
+            return self._builder.load(self._variables[name])
         return _int(int(self._numbers[name]))
 
     def _truth(self, node: ast.expr) -> Any:
@@ -347,6 +434,14 @@ class _Translator:
 
     def _store_int64(self, address: Any, index: Any, value: Any) -> Any:
         return self._builder.store(value, self._place(address, index, _INT))
+
+    def _room(self, size: ir.Constant) -> Any:
+        """The address of so many int64 that live as long as the call of the function."""
+        return self._builder.ptrtoint(ir.IRBuilder(self._entry).alloca(_INT, size=size), _INT)
+
+    def _call_at(self, address: Any, *arguments: Any) -> Any:
+        kind = ir.FunctionType(_INT, [_INT] * len(arguments)).as_pointer()
+        return self._builder.call(self._builder.inttoptr(address, kind), arguments)
 
     def _place(self, address: Any, index: Any, kind: ir.Type) -> Any:
         return self._builder.gep(self._builder.inttoptr(address, kind.as_pointer()), [index])

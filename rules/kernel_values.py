@@ -27,6 +27,12 @@ class Array:
     width: str | None = None
 
 
+PLACES = ("record", "slot", "program_slot", "group_slot")
+"""Where the event at hand stands: every generated function takes these first."""
+
+GIVEN = (*PLACES, "processed_at", "evaluation")
+"""What `rules` takes before arrays and row widths."""
+
 ARRAYS: dict[str, Array] = {
     "kind": Array("columns", 0, "int8", "records"),
     "value": Array("columns", 1, "int64", "records"),
@@ -234,4 +240,4 @@ class LiteralList:
     def name(self, code: Code, kind: LiteralKind, text: str) -> str:
         """The generated name of a literal's integer."""
         number = self.numbers.setdefault(StateLiteral(kind, text), len(self.numbers))
-        return code.cell("literals", str(number))
+        return code.cell("literals", f"L{number}")

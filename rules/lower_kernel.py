@@ -1,33 +1,19 @@
-"""The kernel target: one generated Python module per program, compiled to machine code and cached on disk.
+"""The kernel target: one generated Python module per program, which `kernel_load` makes machine code of.
 
 In: a `ProgramPlan`. Out: the source of a module with one function `propose`, whose contract stands at the end of
-`ledger.schema`, and the function itself as a first-class numba function, so that the loop that calls it is compiled
-once for all rulesets. Every rule has two small functions, its condition and its actions; `propose` goes through the
-rules as §10.3 says. Whatever int64 arithmetic cannot do exactly ends in a `Bail`, never in another value.
-
-The name of a generated file is the hash of all that decides its machine code, so a file never changes: a second start
-loads machine code in milliseconds.
+`ledger.schema`, and which means the same as plain Python. Every rule has two small functions, its condition and its
+actions; `propose` goes through the rules as §10.3 says. Whatever int64 arithmetic cannot do exactly ends in a `Bail`,
+never in another value.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib.util
 import inspect
-import os
 import re
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from types import ModuleType
-
-import numba
-import numpy as np
-from llvmlite.binding import add_symbol
+from typing import TypeAlias
 
 from earnbook.ledger.schema import (
     FX_ACTION,
@@ -49,26 +35,21 @@ from earnbook.ledger.schema import (
     WORDS_MATCHED,
     WORDS_OUTSIDE,
     Bail,
-    Cells,
-    Columns,
-    Tables,
-    propose_signature,
     word_count,
 )
-from earnbook.rules import kernel_machine, kernel_prelude
+from earnbook.rules import kernel_prelude
 from earnbook.rules.kernel_actions import write_action
 from earnbook.rules.kernel_expressions import NODES_MAX, KernelWriter, Note, ProgramFacts, bail_name
-from earnbook.rules.kernel_machine import MachineCode, host, translate
 from earnbook.rules.kernel_operators import CALLS
-from earnbook.rules.kernel_values import ARRAYS, WIDTHS, Array, Code, LiteralList, Unsupported
+from earnbook.rules.kernel_values import ARRAYS, GIVEN, PLACES, WIDTHS, Array, Code, LiteralList, Unsupported
 from earnbook.rules.plan import ActionPlan, ProgramPlan, RulePlan
 from earnbook.rules.plan_columns import Inventory, StateLiteral
 from earnbook.rules.plan_reads import node_count, unparse
 from earnbook.rules.syntax import Expression
 
-CACHE_VARIABLE = "EARNBOOK_CACHE"
+_PARAMETERS = "record, slot, program_slot, group_slot, processed_at, columns, cells, literals, tables, effects, words"
+_INLINED = frozenset(("_bounded", "_compare", "_counter_is_elapsed"))
 
-_PLACES = ("record", "slot", "program_slot", "group_slot")
 _RULES_MAX = 500
 """Rules of a program that are compiled; beyond that compiling takes longer than a run."""
 
@@ -81,13 +62,15 @@ from numba import njit, types
 
 from earnbook.ledger.schema import propose_signature
 from earnbook.rules.kernel_memory import address_of, address_of_field, width_of_field
-
-{reasons}
 '''
+
+_REASONS = "\n".join(f"{bail_name(reason)} = {int(reason)}" for reason in Bail)
 
 FUNCTIONS_START = bail_name(next(iter(Bail)))
 """What the part of a generated module begins with that becomes machine code."""
 
+ENTRY_START = "@njit("
+"""What the function begins with that numba compiles."""
 
 _ENTRY = "@njit(propose_signature(), error_model='numpy', cache=True)"
 
@@ -169,42 +152,111 @@ def lower_program(plan: ProgramPlan, inventory: Inventory, evaluate: Callable[[E
 
 def program_source(lowered: LoweredProgram, inventory: Inventory) -> str:
     """The whole module; the inventory must be complete, because its numbers are written into the text."""
-    reasons = "\n".join(f"{bail_name(reason)} = {int(reason)}" for reason in Bail)
-    header = _HEADER.format(version=version("earnbook"), reasons=reasons)
-    offset = len(inventory.events)
-    numbers = [f"E{number} = {number}" for number in range(offset)]
-    numbers += [f"P{number} = {offset + number}" for number in range(len(inventory.precomputed))]
-    numbers += [f"T{number} = {number}" for number in range(len(inventory.tables))]
+    header = f"{header_source()}\n{_REASONS}"
     used = "\n\n\n".join(rule.source for rule in lowered.rules)
-    names = _names(used)
-    constants = [line for line in numbers if line.split()[0] in names]
-    parts = [header, "\n".join(constants), _prelude(used), _WRITE_EFFECT, used, _propose(lowered)]
+    propose = _propose(lowered)
+    names = _names(f"{used}\n{propose}")
+    constants = [f"{name} = {number}" for name, number in numbering(lowered, inventory).items() if name in names]
+    parts = [header, "\n".join(constants), _prelude(used), _WRITE_EFFECT, used, propose]
     return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def load_propose(source: str, directory: Path | None = None) -> object:
-    """Compile a generated module, or load it from the cache; the result is a numba function of `propose_signature()`.
-
-    `directory` is the cache directory (default `default_cache_directory()`). Where it cannot be written the module is
-    compiled in memory.
-    """
-    directory = (directory or default_cache_directory()) / "kernels"
-    name = f"propose_{_fingerprint(source)}"
-    try:
-        image = _machine_code(source, name, directory)
-        path = _stored(_entry_module(source, name).encode(), directory / f"{name}.py")
-    except OSError:
-        code = MachineCode(_translated(source, name))
-        return _run(_entry_module(source, name).replace("cache=True", "cache=False"), name, code).propose
-    return _imported(path, name, MachineCode(image)).propose
+def numbering(lowered: LoweredProgram, inventory: Inventory) -> dict[str, int]:
+    """The numbers of the program's columns (E, P), tables (T), literals (L) and actions (A) by generated name."""
+    offset = len(inventory.events)
+    names = {f"E{number}": number for number in range(offset)}
+    names |= {f"P{number}": offset + number for number in range(len(inventory.precomputed))}
+    names |= {f"T{number}": number for number in range(len(inventory.tables))}
+    names |= {f"L{number}": number for number in range(len(lowered.literals))}
+    return names | {f"A{action.number}": action.number for action in lowered.plan.actions}
 
 
-def default_cache_directory() -> Path:
-    """`EARNBOOK_CACHE`, else the user's cache directory."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "earnbook"
+def library_source() -> str:
+    """What the functions of rules need: the reasons to bail out, and all functions of the prelude."""
+    every = " ".join(name for name, _ in inspect.getmembers(kernel_prelude, inspect.isfunction))
+    return f"{_REASONS}\n\n{_prelude(every)}\n\n\n{_WRITE_EFFECT}"
+
+
+def inlined_source(source: str) -> str:
+    """A source with those functions of the library before it that are smaller than a call of them."""
+    used = sorted(_names(source) & _INLINED)
+    return "\n\n".join((*(inspect.getsource(getattr(kernel_prelude, name)) for name in used), source))
+
+
+def header_source() -> str:
+    """How a generated module begins."""
+    return _HEADER.format(version=version("earnbook"))
+
+
+def entry_source(arrays: Iterable[str], widths: Iterable[str]) -> str:
+    """The function that numba compiles: it calls `rules` with the addresses of arrays and with row widths."""
+    arrays, widths = tuple(arrays), tuple(widths)
+    lines = [
+        _ENTRY,
+        f"def propose({_PARAMETERS}):",
+        "    evaluation = address_of(words)",
+        *(f"    {name} = {_address(ARRAYS[name])}" for name in arrays),
+        *(f"    {width} = {_width(ARRAYS[WIDTHS[width]])}" for width in widths),
+        f"    return rules({', '.join((*GIVEN, *arrays, *widths))})",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def used_arrays(lowered: LoweredProgram) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The arrays and the row widths that the rules of a program read."""
+    names = {name for rule in lowered.rules for name in rule.arrays}
+    names |= {name for rule in lowered.rules for action in rule.actions for name in action.arrays}
+    return tuple(name for name in ARRAYS if name in names), tuple(name for name in WIDTHS if name in names)
+
+
+Mark: TypeAlias = Callable[[RulePlan, int], str]
+"""Gives the line that sets the bit of a rule in a section of the evaluation words."""
+
+
+def word_and_bit(rule: RulePlan) -> tuple[int, int]:
+    """Where the bit of a rule stands in every section of the evaluation words: word, and mask as int64."""
+    word, bit = divmod(rule.position, 64)
+    return word, 1 << bit if bit < 63 else -(1 << 63)
+
+
+def mark_line(word: str, bit: str) -> str:
+    """The line that sets a bit of the evaluation words."""
+    return f"store_int64(evaluation, {word}, load_int64(evaluation, {word}) | {bit})"
+
+
+def rule_lines(rule: RulePlan, functions: LoweredRule, mark: Mark, *, stop: str) -> Iterator[str]:
+    """The lines for one rule: window, condition, effects from row `count` on, and `stop` where it stops later rules."""
+    definition = rule.definition
+    windowed = definition.active_from is not None or definition.active_to is not None
+    indent = "    " if windowed else ""
+    if windowed:
+        first = -TIME_MAX if definition.active_from is None else definition.active_from
+        last = TIME_MAX if definition.active_to is None else definition.active_to
+        yield f"if processed_at < {first} or processed_at > {last}:"
+        yield f"    {mark(rule, WORDS_OUTSIDE)}"
+        yield "else:"
+    yield f"{indent}outcome = condition_{rule.position}({', '.join((*PLACES, *functions.arrays))})"
+    yield f"{indent}if outcome == 1:"
+    yield f"{indent}    {mark(rule, WORDS_MATCHED)}"
+    yield from (f"{indent}    {line}" for line in _action_lines(rule, functions))
+    if definition.stop_after_match:
+        yield f"{indent}    {stop}"
+    yield f"{indent}elif outcome == 2:"
+    yield f"{indent}    {mark(rule, WORDS_ERRORED)}"
+    yield f"{indent}elif outcome < 0:"
+    yield f"{indent}    return outcome"
+
+
+def _action_lines(rule: RulePlan, functions: LoweredRule) -> Iterator[str]:
+    for action, function in zip(rule.actions, functions.actions, strict=True):
+        if function.line is not None:
+            yield "at = count"
+            yield function.line
+        else:
+            yield f"left = action_{action.number}({', '.join((*PLACES, *function.arrays, 'count'))})"
+            yield "if left < 0:"
+            yield "    return left"
+        yield "count += 1"
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -240,7 +292,7 @@ def _lower_action(action: ActionPlan, writer: KernelWriter) -> LoweredAction:
 
 
 def _function(name: str, arrays: tuple[str, ...], code: Code, *more: str) -> str:
-    header = f"def {name}({', '.join((*_PLACES, *arrays, *more))}):"
+    header = f"def {name}({', '.join((*PLACES, *arrays, *more))}):"
     return "\n".join((header, *code.render()))
 
 
@@ -299,30 +351,20 @@ def _prelude(used: str) -> str:
 def _propose(lowered: LoweredProgram) -> str:
     rules = lowered.plan.rules
     words = word_count(len(rules))
-    arrays = {name for rule in lowered.rules for name in rule.arrays}
-    arrays |= {name for rule in lowered.rules for action in rule.actions for name in action.arrays}
-    addresses = [name for name in ARRAYS if name in arrays]
-    widths = [name for name in WIDTHS if name in arrays]
-    passed = ", ".join((*_PLACES, "processed_at", "evaluation", *addresses, *widths))
+    arrays, widths = used_arrays(lowered)
+
+    def mark(rule: RulePlan, section: int) -> str:
+        word, bit = word_and_bit(rule)
+        return mark_line(str(section * words + word), str(bit))
+
     lines = [
-        f"def rules({passed}):",
+        f"def rules({', '.join((*GIVEN, *arrays, *widths))}):",
         *(f"    store_int64(evaluation, {word}, 0)" for word in range(WORD_SECTIONS * words)),
         "    count = 0",
     ]
     for rule, functions in zip(rules, lowered.rules, strict=True):
-        lines.extend(f"    {line}" for line in _rule_lines(rule, functions, words))
-    parameters = (
-        "record, slot, program_slot, group_slot, processed_at, columns, cells, literals, tables, effects, words"
-    )
-    entry = [
-        _ENTRY,
-        f"def propose({parameters}):",
-        "    evaluation = address_of(words)",
-        *(f"    {name} = {_address(ARRAYS[name])}" for name in addresses),
-        *(f"    {width} = {_width(ARRAYS[WIDTHS[width]])}" for width in widths),
-        f"    return rules({passed})",
-    ]
-    return "\n".join((*lines, "    return count", "", "", *entry))
+        lines.extend(f"    {line}" for line in rule_lines(rule, functions, mark, stop="return count"))
+    return "\n".join((*lines, "    return count", "", "", entry_source(arrays, widths)))
 
 
 def _address(array: Array) -> str:
@@ -331,128 +373,3 @@ def _address(array: Array) -> str:
 
 def _width(array: Array) -> str:
     return f"width_of_field({array.holder}, {array.field})"
-
-
-def _mark(word: int, bit: int) -> str:
-    """The line that sets a bit of the evaluation words."""
-    value = 1 << bit if bit < 63 else -(1 << 63)
-    return f"store_int64(evaluation, {word}, load_int64(evaluation, {word}) | {value})"
-
-
-def _rule_lines(rule: RulePlan, functions: LoweredRule, words: int) -> Iterator[str]:
-    """The lines of `propose` for one rule: window, condition, actions, stop."""
-    definition = rule.definition
-    word, bit = divmod(rule.position, 64)
-    windowed = definition.active_from is not None or definition.active_to is not None
-    indent = "    " if windowed else ""
-    if windowed:
-        first = -TIME_MAX if definition.active_from is None else definition.active_from
-        last = TIME_MAX if definition.active_to is None else definition.active_to
-        yield f"if processed_at < {first} or processed_at > {last}:"
-        yield f"    {_mark(WORDS_OUTSIDE * words + word, bit)}"
-        yield "else:"
-    condition = ", ".join((*_PLACES, *functions.arrays))
-    yield f"{indent}outcome = condition_{rule.position}({condition})"
-    yield f"{indent}if outcome == 1:"
-    yield f"{indent}    {_mark(WORDS_MATCHED * words + word, bit)}"
-    for action, function in zip(rule.actions, functions.actions, strict=True):
-        if function.line is not None:
-            yield f"{indent}    at = count"
-            yield f"{indent}    {function.line}"
-        else:
-            arguments = ", ".join((*_PLACES, *function.arrays, "count"))
-            yield f"{indent}    left = action_{action.number}({arguments})"
-            yield f"{indent}    if left < 0:"
-            yield f"{indent}        return left"
-        yield f"{indent}    count += 1"
-    if definition.stop_after_match:
-        yield f"{indent}    return count"
-    yield f"{indent}elif outcome == 2:"
-    yield f"{indent}    {_mark(WORDS_ERRORED * words + word, bit)}"
-    yield f"{indent}elif outcome < 0:"
-    yield f"{indent}    return outcome"
-
-
-# --- the cache ------------------------------------------------------------------------------------------------------
-
-
-def _fingerprint(source: str) -> str:
-    """The hash of all that decides the machine code of a source."""
-    layout = repr((Columns._fields, Cells._fields, Tables._fields, str(propose_signature())))
-    parts = (source, layout, numba.__version__, sys.version, host(), inspect.getsource(kernel_machine))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-
-def _split(source: str) -> tuple[str, str, str]:
-    """The header, the functions that become machine code, and the entry that numba compiles."""
-    start, entry = source.index(FUNCTIONS_START), source.index(_ENTRY)
-    return source[:start], source[start:entry], source[entry:]
-
-
-def _entry_module(source: str, name: str) -> str:
-    """The module that numba compiles; it calls the machine code by its symbol."""
-    header, functions, entry = _split(source)
-    count = len(functions[functions.rindex("def rules(") :].partition(")")[0].split(","))
-    return f"{header}rules = types.ExternalFunction({name!r}, types.int64(*[types.int64] * {count}))\n\n\n{entry}"
-
-
-def _translated(source: str, name: str) -> bytes:
-    _, functions, _ = _split(source)
-    constants: dict[str, object] = {"np": np}
-    exec(functions, constants)
-    return translate(functions, constants, "rules", name)
-
-
-def _machine_code(source: str, name: str, directory: Path) -> bytes:
-    """The object file of a source, from the cache or made and stored there; a damaged one is made again."""
-    path = directory / f"{name}.o"
-    if path.exists():
-        digest, image = path.read_bytes()[:32], path.read_bytes()[32:]
-        if hashlib.sha256(image).digest() == digest:
-            return image
-    image = _translated(source, name)
-    _stored(hashlib.sha256(image).digest() + image, path)
-    return image
-
-
-def _stored(content: bytes, path: Path) -> Path:
-    """A file of the cache, written at once or not at all: another process may be reading it."""
-    if path.exists() and path.read_bytes() == content:
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=path.stem, suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-    return path
-
-
-def _imported(path: Path, name: str, code: MachineCode) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"earnbook_{name}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # numba finds the module of cached machine code by name.
-    sys.modules[spec.name] = module
-    _link(module, name, code)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _run(source: str, name: str, code: MachineCode) -> ModuleType:
-    module = ModuleType(f"earnbook_{name}")
-    sys.modules[module.__name__] = module
-    _link(module, name, code)
-    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
-    return module
-
-
-def _link(module: ModuleType, name: str, code: MachineCode) -> None:
-    """Make the symbol known to LLVM; the module, which stays loaded, keeps the machine code in memory."""
-    module.__dict__["machine_code"] = code
-    add_symbol(name, code.address(name))

@@ -27,8 +27,8 @@ HOMES = {
     "celpy": ("rules/parse*.py",),
     "lark": ("rules/parse*.py",),
     "yaml": ("rules/definitions_read.py",),
-    "llvmlite": ("rules/lower_kernel.py", "rules/kernel_machine.py"),
-    "numba": ("ledger/*", "rules/lower_kernel.py", "rules/kernel_*.py", "pipeline/columns.py", "pipeline/source_*.py"),
+    "llvmlite": ("rules/kernel_machine.py",),
+    "numba": ("ledger/*", "rules/kernel_*.py", "pipeline/columns.py", "pipeline/source_*.py"),
 }
 
 

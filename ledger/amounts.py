@@ -250,6 +250,29 @@ def _add_counter_wide(
 
 
 @compiled
+def compare_numbers(low: int, high: int, decimals: int, other_low: int, other_high: int, other_decimals: int) -> int:
+    """-1, 0 or 1 as one mantissa with decimals is less than, equal to or greater than another.
+
+    Both are below 10**20 in absolute value, or equal to it, and have at most 18 decimals.
+    """
+    if decimals == other_decimals and high == low >> 63 and other_high == other_low >> 63:
+        return int(low > other_low) - int(low < other_low)
+    if (high < 0) != (other_high < 0):
+        return -1 if high < 0 else 1
+    sign = -1 if high < 0 else 1
+    scale = max(decimals, other_decimals)
+    size_low, size_high = _magnitude(low, high)
+    size_low, size_high, _ = _multiply(size_low, size_high, np.uint64(power_of_ten(scale - decimals)))
+    than_low, than_high = _magnitude(other_low, other_high)
+    than_low, than_high, _ = _multiply(than_low, than_high, np.uint64(power_of_ten(scale - other_decimals)))
+    if size_high != than_high:
+        return sign if size_high > than_high else -sign
+    if size_low == than_low:
+        return 0
+    return sign if size_low > than_low else -sign
+
+
+@compiled
 def _counter_words(low: np.uint64, high: np.uint64, decimals: int, negative: bool) -> tuple[int, int, int, int]:
     """The words of a counter from its magnitude, if that is in range."""
     limit_low, limit_high, _ = _multiply(np.uint64(10**19), _U0, np.uint64(power_of_ten(decimals)))

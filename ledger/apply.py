@@ -27,6 +27,7 @@ from earnbook.ledger.layout import (
     R_SUPPRESSED,
     R_TARGET,
     R_TEXT_EFFECT,
+    R_TIER_MARKS,
     REGISTERS,
     STATUS,
     byte_vector,
@@ -51,6 +52,7 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.tally import add_tag, add_to_counter, remove_tag, set_attribute
 from earnbook.ledger.targets import resolve_target
+from earnbook.ledger.tiers import ANY_TIER, mark_tiers, set_tier
 
 APPLY_TEXT = -4
 """An attribute's old and new value are of different kinds: only their text forms tell whether it changes."""
@@ -60,12 +62,14 @@ _VOID_HOLD = int(ActionType.VOID_HOLD)
 _COUNTER = int(ActionType.COUNTER)
 _TAG = int(ActionType.TAG)
 _UNTAG = int(ActionType.UNTAG)
+_SET_TIER = int(ActionType.SET_TIER)
 _MONEY_LAST = int(ActionType.FORFEIT)
 _APPLIED = int(ActionResult.APPLIED)
 _NO_EFFECT = int(ActionResult.NO_EFFECT)
 _SUPPRESSED = int(ActionResult.SUPPRESSED)
 _FAILED = int(ActionResult.FAILED)
 _ACTIVE = int(Status.ACTIVE)
+_PARTICIPANT = int(EntityType.PARTICIPANT)
 _TARGET_MISSING = int(Outcome.TARGET_MISSING)
 _INACTIVE = int(Outcome.PARTICIPANT_INACTIVE)
 _GROUP = int(EntityType.GROUP)
@@ -87,6 +91,7 @@ def apply_effects(handles: Int64s, count: int, program: int, slot: int, recipien
     """
     registers = vector(handles, REGISTERS)
     effects = matrix(handles, EFFECTS)
+    registers[R_TIER_MARKS] = 0
     first = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_ACTION]
     registers[R_SUPPRESSED] = 0
     for effect in range(count):
@@ -146,28 +151,42 @@ def _apply_effect(
             return _TARGET_MISSING
     effects[effect, FX_RESULT_TARGET] = target
     before = _written(handles)
-    code = _act(handles, effect, action, program, target, at, now)
+    code = _act(handles, effect, action, program, target, slot, at, now)
     if code == 0:
         _note_applied(handles, effect, before)
     return code
 
 
 @inlined
-def _act(handles: Int64s, effect: int, action: int, program: int, target: int, at: int, now: int) -> int:
+def _act(handles: Int64s, effect: int, action: int, program: int, target: int, slot: int, at: int, now: int) -> int:
     """Stage 2 of §12.3, then the effect by its type."""
     effects, kind = matrix(handles, EFFECTS), matrix(handles, ACTIONS)[action, ACTION_TYPE]
     is_gated = kind <= _MONEY_LAST or kind == _COUNTER
     is_holder = target >= vector(handles, REGISTERS)[R_PROGRAMS]
     if is_gated and is_holder and byte_vector(handles, STATUS)[target] != _ACTIVE:
         return _GROUP_ARCHIVED if byte_vector(handles, HOLDER_KINDS)[target] == _GROUP else _INACTIVE
+    if kind == _SET_TIER:
+        return set_tier(handles, action, target, at)
     if kind <= _VOID_HOLD:
         return apply_money(handles, effect, action, program, target, at)
     if effects[effect, FX_VALUE_CODE] != 0:
         return effects[effect, FX_VALUE_CODE]  # type: ignore[no-any-return]
     if kind == _COUNTER:
-        return add_to_counter(handles, effect, action, target, now)
+        return _count(handles, effect, action, target, slot, now)
     if kind == _TAG:
         return add_tag(handles, action, target)
     if kind == _UNTAG:
         return remove_tag(handles, action, target)
     return set_attribute(handles, effect, action, target)
+
+
+@inlined
+def _count(handles: Int64s, effect: int, action: int, target: int, slot: int, now: int) -> int:
+    """COUNTER; a participant other than the event's own whose counter changes is evaluated for tiers as well."""
+    registers = vector(handles, REGISTERS)
+    before = registers[R_CHANGE_SEQ]
+    code = add_to_counter(handles, effect, action, target, now)
+    is_changed = code == 0 and registers[R_CHANGE_SEQ] != before
+    if target != slot and is_changed and byte_vector(handles, HOLDER_KINDS)[target] == _PARTICIPANT:
+        mark_tiers(handles, target, ANY_TIER)
+    return code

@@ -1,4 +1,4 @@
-"""Due work: the queue of what time brings, and doing it (§4.4 ranks 1 and 2, §9.9).
+"""Due work: the queue of what time brings, and doing it (§4.4; ranks 1 and 2, §9.9, here).
 
 The queue is a binary heap ordered by (due time, rank and key, item). Items are put in when the record that made them is
 certain and judged when they come out: an item whose lot is gone, or has another status by then, is skipped.
@@ -43,7 +43,9 @@ from earnbook.ledger.layout import (
     R_PENDING_DUE,
     R_UNDO,
     RANK_BUDGET,
+    RANK_EXPIRATION,
     RANK_MATURITY,
+    RANK_TIER,
     REGISTERS,
     SLACK,
     claim,
@@ -53,6 +55,7 @@ from earnbook.ledger.layout import (
 )
 from earnbook.ledger.lots import await_due, close_lot, free_closed, link, pass_hint, set_lot, unlink
 from earnbook.ledger.schema import Bucket, EntryType, Int64s, LotMoveKind, LotStatus
+from earnbook.ledger.tiers import expire_tier
 
 DUE_DONE = 0
 DUE_FULL = -2
@@ -86,11 +89,12 @@ def do_due(handles: Int64s, until: int) -> int:
         if registers[R_FULL] != 0:
             return DUE_FULL
         at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
-        if key >> DUE_RANK_SHIFT == RANK_BUDGET:
-            if needs_tick(handles, lot, at):
+        if key >> DUE_RANK_SHIFT > RANK_EXPIRATION:
+            if key >> DUE_RANK_SHIFT == RANK_BUDGET and needs_tick(handles, lot, at):
                 return DUE_TICK
             _pop(handles)
-            reset_due(handles, lot, at)
+            ask_due(handles)
+            _do_item(handles, at, key, lot)
             settle_due(handles)
             continue
         status = _LOT_DEFERRED if key >> DUE_RANK_SHIFT == RANK_MATURITY else _LOT_AVAILABLE
@@ -108,6 +112,16 @@ def do_due(handles: Int64s, until: int) -> int:
             expire_lot(handles, lot, _due_entry(handles, lot), 0, 0)
         settle_due(handles)
     return DUE_FULL if registers[R_FULL] != 0 else DUE_DONE
+
+
+@inlined
+def _do_item(handles: Int64s, at: int, key: int, item: int) -> None:
+    """Do what is due and not of a lot; where there is nothing to do any more, the clock stays."""
+    rank = key >> DUE_RANK_SHIFT
+    if rank == RANK_BUDGET:
+        reset_due(handles, item, at)
+    elif rank == RANK_TIER:
+        expire_tier(handles, at, key, item)
 
 
 @compiled

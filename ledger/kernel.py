@@ -45,6 +45,7 @@ from earnbook.ledger.layout import (
     PROGRAM_COLUMNS,
     PROGRAM_LITERAL,
     PROGRAM_LITERALS,
+    PROGRAM_TIERS,
     PROGRAM_WORDS,
     PROGRAMS,
     R_BAIL,
@@ -89,6 +90,7 @@ from earnbook.ledger.schema import (
 from earnbook.ledger.state import State
 from earnbook.ledger.targets import TARGET_MISS
 from earnbook.ledger.texts import Texts
+from earnbook.ledger.tiers import evaluate_tiers
 from earnbook.ledger.undo import back_to_mark, back_to_start, begin, mark
 
 DONE = 0
@@ -282,8 +284,11 @@ def _dispose(handles: Int64s, record: int, program: int, now: int, count: int, w
         back_to_mark(handles)
         action = registers[R_FAILED_ACTION]
         write_attempt(handles, registers[R_FAILED_EFFECT] + 1, program)
-    elif registers[R_SUPPRESSED] > 0:
-        write_suppressed(handles, count, program, words)
+    else:
+        if vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_TIERS] != 0:
+            evaluate_tiers(handles, program, registers[R_SLOT], registers[R_CLOCK], now)
+        if registers[R_SUPPRESSED] > 0:
+            write_suppressed(handles, count, program, words)
     count_words = WORD_SECTIONS * vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_WORDS]
     pattern = pattern_of(handles, program, action, words, count_words)
     return 0 if _finish(handles, record, code, action, pattern) else FULL

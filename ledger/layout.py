@@ -67,6 +67,7 @@ SCHEDULE = 42  # [item, SCHEDULE_COLUMNS] events that will be generated
 GENERATED = 43  # [GENERATED_COLUMNS, row] events that the batch generated, column by column
 ATTEMPTS = 44  # [ATTEMPT_COLUMNS, row] further attempts at events, column by column
 DUE_CHANGES = 45  # [DUE_CHANGE_COLUMNS, row] changes made by due work, column by column
+TIER_MARKS = 46  # [row, MARK_COLUMNS] what the event at hand did that the evaluation of tiers must know
 ENTRY_REFERENCES = 48  # [ENTRY_REFERENCE_COLUMNS, row] references of entries that no lot carries, column by column
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
@@ -108,6 +109,7 @@ R_SCHEDULE = 22
 R_GENERATED = 23
 R_ATTEMPTS = 24
 R_DUE_CHANGES = 25
+R_TIER_MARKS = 26
 R_ENTRY_REFERENCES = 28
 REGISTERS_SAVED = 32
 R_UNDO = 32  # entries in use
@@ -170,8 +172,8 @@ ASSET_NUMBER, ASSET_SCALE, ASSET_MODE, ASSET_POLICY, ASSET_STATUS, ASSET_MAX = r
 ASSET_COLUMNS = 6  # ASSET_MAX in minor units, -1: no limit
 
 PROGRAM_NUMBER, PROGRAM_STATUS, PROGRAM_CREATES, PROGRAM_ACTION, PROGRAM_ACTIONS = range(5)
-PROGRAM_LITERAL, PROGRAM_LITERALS, PROGRAM_WORDS = range(5, 8)
-PROGRAM_COLUMNS = 8  # first action and literal, and how many; words of one section
+PROGRAM_LITERAL, PROGRAM_LITERALS, PROGRAM_WORDS, PROGRAM_TIER, PROGRAM_TIERS = range(5, 10)
+PROGRAM_COLUMNS = 10  # first action, literal and tier type that is evaluated, and how many; words of one section
 
 ACTION_TYPE, ACTION_ASSET, ACTION_BUCKET, ACTION_NEGATIVE = range(4)
 ACTION_EXPIRES_KIND, ACTION_EXPIRES, ACTION_MATURES_KIND, ACTION_MATURES = range(4, 8)
@@ -179,6 +181,7 @@ ACTION_KEY, ACTION_NAME, ACTION_NUMBER, ACTION_RESET_AFTER, ACTION_RULE, ACTION_
 ACTION_EVERYTHING = 14
 ACTION_COLUMNS = 15  # ACTION_RULE is the rule's position in its program, ACTION_BUDGET an index in BUDGETS, -1: none
 # ACTION_EVERYTHING is 1 where value moves but no amount is named: all that matches.
+# Of SET_TIER, ACTION_KEY is the tier type's column and ACTION_NAME the position of the level.
 DATE_NONE, DATE_DURATION, DATE_TIME = range(3)
 
 BUDGET_NUMBER, BUDGET_PROGRAM, BUDGET_LIMIT, BUDGET_CONSUMED, BUDGET_NEXT, BUDGET_KEY = range(6)
@@ -187,6 +190,18 @@ BUDGET_COLUMNS = 10
 BUDGET_KEY_SHIFT = 24  # BUDGET_KEY is rule number << 24 | asset number
 # The program is a slot; BUDGET_NEXT is TIME_NONE for a lifetime budget; BUDGET_KEY the key of §4.4; an interval of 0
 # means that a cron expression decides: its tick after BUDGET_TICK_AFTER is BUDGET_TICK, which the caller writes.
+
+TIER_NUMBER, TIER_PROGRAM, TIER_STATUS, TIER_LEVEL_FIRST, TIER_LEVELS, TIER_QUALIFIES = range(6)
+TIER_COLUMNS = 6  # program is a slot; those of one program stand together, by number
+
+LEVEL_NAME, LEVEL_RANK, LEVEL_CRITERION, LEVEL_CRITERIA, LEVEL_IS_ANY = range(5)
+LEVEL_COLUMNS = 5  # those of one tier type stand together, by ascending rank
+
+CRITERION_COUNTER, CRITERION_OPERATOR, CRITERION_LOW, CRITERION_HIGH, CRITERION_SCALE = range(5)
+CRITERION_COLUMNS = 5
+
+MARK_SLOT, MARK_TIER = range(2)
+MARK_COLUMNS = 2
 
 WORK_KIND, WORK_PROGRAM, WORK_PERSON, WORK_RECIPIENT, WORK_BASE, WORK_TYPE, WORK_ASSET, WORK_AMOUNT, WORK_CODE = range(
     9
@@ -280,3 +295,13 @@ def claim_column(handles: Int64s, table: int, register: int) -> int:
     if at + SLACK >= handles[3 * table + 2]:
         registers[R_FULL] = table + 1
     return at  # type: ignore[no-any-return]
+
+
+@inlined
+def await_item(handles: Int64s, at: int, key: int, item: int) -> None:
+    """Note something for the queue of due work; it is queued when the record is certain."""
+    row = claim(handles, PENDING_DUE, R_PENDING_DUE) * DUE_COLUMNS
+    pending = vector(handles, PENDING_DUE)
+    pending[row + DUE_AT] = at
+    pending[row + DUE_KEY] = key
+    pending[row + DUE_ITEM] = item

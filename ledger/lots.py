@@ -19,10 +19,6 @@ from earnbook.ledger.layout import (
     ASSET_COLUMNS,
     ASSET_NUMBER,
     ASSETS,
-    DUE_AT,
-    DUE_COLUMNS,
-    DUE_ITEM,
-    DUE_KEY,
     DUE_RANK_SHIFT,
     HOLDER_NUMBERS,
     LOT_ASSET,
@@ -44,18 +40,17 @@ from earnbook.ledger.layout import (
     LOT_STATUS,
     LOTS,
     NEW_LOTS,
-    PENDING_DUE,
     PENDING_FREE,
     R_CLOCK,
     R_LOT_FREE,
     R_LOT_SEQ,
     R_LOTS,
     R_NEW_LOTS,
-    R_PENDING_DUE,
     R_PENDING_FREE,
     RANK_EXPIRATION,
     RANK_MATURITY,
     REGISTERS,
+    await_item,
     claim,
     claim_column,
     matrix,
@@ -293,11 +288,7 @@ def await_due(handles: Int64s, lot: int) -> None:
         at, rank = lots[lot, LOT_MATURES], RANK_MATURITY
     elif at == _NEVER or (status == _HELD and at <= vector(handles, REGISTERS)[R_CLOCK]):
         return
-    row = claim(handles, PENDING_DUE, R_PENDING_DUE) * DUE_COLUMNS
-    pending = vector(handles, PENDING_DUE)
-    pending[row + DUE_AT] = at
-    pending[row + DUE_KEY] = (rank << DUE_RANK_SHIFT) | lots[lot, LOT_SEQ]
-    pending[row + DUE_ITEM] = lot
+    await_item(handles, at, (rank << DUE_RANK_SHIFT) | lots[lot, LOT_SEQ], lot)
 
 
 @compiled

@@ -259,6 +259,16 @@ class StateType(IntEnum):
     SCHEDULED_EVENT = 16
 
 
+class Comparison(IntEnum):
+    """How a criterion compares a counter with its threshold (§14.2): >=, >, ==, <=, <."""
+
+    AT_LEAST = 1
+    MORE = 2
+    EQUAL = 3
+    AT_MOST = 4
+    LESS = 5
+
+
 class ChangeOperation(IntEnum):
     """The operation of a change row (§18.5)."""
 

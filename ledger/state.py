@@ -35,6 +35,7 @@ from earnbook.ledger.schema import (
     word_count,
 )
 from earnbook.ledger.terms import Terms
+from earnbook.ledger.terms_tiers import tier_tables
 from earnbook.ledger.texts import Texts, timestamp_text
 
 _SLOT_TABLES = (
@@ -74,6 +75,7 @@ _BY_ROW = {
     at.UNDO: at.UNDO_COLUMNS,
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
+    at.TIER_MARKS: at.MARK_COLUMNS,
 }
 _PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0, at.RESULTS: 0}
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
@@ -146,6 +148,8 @@ class State:
             at.ACTIONS: terms.action_table(),
             at.BUDGETS: terms.budget_table(),
         }
+        for table, array in zip((at.TIERS, at.LEVELS, at.CRITERIA), tier_tables(terms.tiers), strict=True):
+            self._tables[table] = array
         self.words: UInt64s = np.zeros(WORD_SECTIONS * terms.words, np.uint64)
         self.persons = 0
         self._set_registers(registers or Registers(), stride)
@@ -392,9 +396,9 @@ class State:
             at.ENROLLMENTS: max(1, len(terms.programs)),
             at.STATUS: 1,
             at.HOLDER_KINDS: 1,
-            at.TIER_LEVEL: max(1, terms.tiers),
-            at.TIER_ACQUIRED: max(1, terms.tiers),
-            at.TIER_EXPIRES: max(1, terms.tiers),
+            at.TIER_LEVEL: max(1, len(terms.tiers)),
+            at.TIER_ACQUIRED: max(1, len(terms.tiers)),
+            at.TIER_EXPIRES: max(1, len(terms.tiers)),
         }
 
     def _set_registers(self, start: Registers, stride: int) -> None:

@@ -23,6 +23,7 @@ from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
 from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, InventoryMode, LotStatus, Status
 from earnbook.ledger.state import State
+from earnbook.ledger.tiers import await_tier
 
 Numbers = npt.ArrayLike
 
@@ -210,6 +211,32 @@ def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
     _take_in(state.handles, rows)
 
 
+def load_tiers(
+    state: State, *, slots: Numbers, tiers: Numbers, levels: Numbers, acquired_at: Numbers, expires_at: Numbers
+) -> None:
+    """Levels of participants: `tiers` are columns of the cells, `levels` positions by ascending rank from 1."""
+    rows, columns = _cells(state, slots, tiers, len(state.terms.tiers), "tiers")
+    level, expires = np.asarray(levels, np.int64), np.asarray(expires_at, np.int64)
+    most = np.array([len(tier.levels) for tier in state.terms.tiers], np.int64)
+    if len(level) and (level.min() < 1 or (level > most[columns]).any()):
+        raise ValueError("somebody is on a level that the tier type has not")
+    parts = {at.TIER_LEVEL: level, at.TIER_ACQUIRED: acquired_at, at.TIER_EXPIRES: expires}
+    for table, values in parts.items():
+        state.table(table)[rows, columns] = np.asarray(values)
+    ends = expires != TIME_NONE
+    state.reserve(at.DUE, int(ends.sum()))
+    _await_tiers(state.handles, rows[ends], columns[ends])
+
+
+@compiled
+def _await_tiers(given: Int64s, slots: Int64s, tiers: Int64s) -> None:
+    """Queue the expiries of loaded levels; the queue has room."""
+    handles = fixed_in(given)
+    for k in range(len(slots)):
+        await_tier(handles, slots[k], tiers[k])
+        settle_due(handles)
+
+
 @compiled
 def await_resets(given: Int64s, count: int) -> None:
     """Queue the next resets of the first `count` budgets; the queue has room."""
@@ -247,15 +274,17 @@ def _take_in(given: Int64s, rows: Int64s) -> None:
 def compact_due(state: State) -> None:
     """Drop queued items whose lots are gone; worth it when most are (long expiries, short lives)."""
     registers = state.table(at.REGISTERS)[0]
-    items = state.table(at.DUE)[: registers[at.R_DUE]]
+    queued = state.table(at.DUE)[: registers[at.R_DUE]]
+    of_lots = queued[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT <= at.RANK_EXPIRATION
+    items, others = queued[of_lots], queued[~of_lots]
     lots = state.table(at.LOTS)[items[:, at.DUE_ITEM]]
     is_maturity = items[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT == at.RANK_MATURITY
     # A lot that is HELD may be AVAILABLE again when its item comes out.
     is_wanted = (lots[:, at.LOT_STATUS] == LotStatus.DEFERRED) == is_maturity
     seq = items[:, at.DUE_KEY] & ((1 << at.DUE_RANK_SHIFT) - 1)
-    kept = items[(lots[:, at.LOT_SEQ] == seq) & is_wanted]
+    kept = np.concatenate([items[(lots[:, at.LOT_SEQ] == seq) & is_wanted], others])
     # Items in order are a heap.
-    kept = kept[np.lexsort([kept[:, at.DUE_KEY], kept[:, at.DUE_AT]])]
+    kept = kept[np.lexsort([kept[:, at.DUE_ITEM], kept[:, at.DUE_KEY], kept[:, at.DUE_AT]])]
     state.table(at.DUE)[: len(kept)] = kept
     registers[at.R_DUE] = len(kept)
 
@@ -322,6 +351,7 @@ def checkpoint(state: State, lot_columns: Collection[str] = OPEN_LOT_COLUMNS) ->
     )
     tagged, tag = np.nonzero(bits[:, : terms.tags])
     attributed, attribute = np.nonzero(state.table(at.ATTRIBUTE_KIND)[:used, : terms.attributes])
+    tiered, tier = np.nonzero(state.table(at.TIER_LEVEL)[:used, : len(terms.tiers)])
     enrolled, program = np.nonzero(state.table(at.ENROLLMENTS)[:used, : len(terms.programs)])
     numbers = state.numbers
     return {
@@ -358,7 +388,21 @@ def checkpoint(state: State, lot_columns: Collection[str] = OPEN_LOT_COLUMNS) ->
             "program": (program + 1).astype(np.int32),
             "status": state.table(at.ENROLLMENTS)[enrolled, program],
         },
+        "tiers": _tier_rows(state, tiered, tier),
         "open_lots": open_lots(state, lot_columns),
+    }
+
+
+def _tier_rows(state: State, slots: Int64s, tiers: Int64s) -> Rows:
+    """The rows of (slot, tier type column): tier type and level by their numbers."""
+    numbers, first = (state.table(at.TIERS)[tiers, column] for column in (at.TIER_NUMBER, at.TIER_LEVEL_FIRST))
+    levels = first + state.table(at.TIER_LEVEL)[slots, tiers] - 1
+    return {
+        "holder": state.numbers[slots],
+        "tier": numbers.astype(np.int32),
+        "level": state.table(at.LEVELS)[levels, at.LEVEL_NAME].astype(np.int32),
+        "acquired_at": state.table(at.TIER_ACQUIRED)[slots, tiers],
+        "expires_at": state.table(at.TIER_EXPIRES)[slots, tiers],
     }
 
 

@@ -31,6 +31,7 @@ from earnbook.ledger.schema import (
     Status,
     word_count,
 )
+from earnbook.ledger.terms_tiers import TierTerms, tier_spans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,7 @@ class ActionTerms:
 
     `rule` is the position of its rule, `budget` an index in `Terms.budgets` of a CREDIT that a budget caps.
     `everything`: the action moves value but names no amount: all that matches.
+    Of SET_TIER, `key` is the tier type's column, `name` the position of the level (0: base).
     """
 
     type: ActionType
@@ -143,20 +145,26 @@ class ProgramTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """All definitions of a run; counters, tags, attributes and tiers are the numbers of distinct keys in the cells."""
+    """All definitions of a run; counters, tags and attributes are the numbers of distinct keys in the cells.
+
+    `tiers` are the tier types in the order of their columns: those of one program together, by number.
+    """
 
     assets: tuple[AssetTerms, ...]
     programs: tuple[ProgramTerms, ...]
     counters: int = 0
     tags: int = 0
     attributes: int = 0
-    tiers: int = 0
+    tiers: tuple[TierTerms, ...] = ()
     budgets: tuple[BudgetTerms, ...] = ()
 
     def __post_init__(self) -> None:
-        """Programs are dense; ValueError otherwise."""
+        """Programs are dense and tier types in order; ValueError otherwise."""
         if [program.number for program in self.programs] != list(range(1, len(self.programs) + 1)):
             raise ValueError("programs must be all programs of the book, in number order")
+        places = [(tier.program, tier.number) for tier in self.tiers]
+        if places != sorted(set(places)):
+            raise ValueError("tier types must stand by program and number")
 
     @property
     def has_lots(self) -> bool:
@@ -184,9 +192,10 @@ class Terms:
     def program_table(self) -> Int64s:
         """PROGRAMS."""
         rows, action, literal = [], 0, 0
-        for p in self.programs:
+        spans = tier_spans(self.tiers, len(self.programs))
+        for p, span in zip(self.programs, spans, strict=True):
             head = (p.number, int(p.status), int(p.creates), action, len(p.actions))
-            rows.append((*head, literal, p.literals, word_count(p.rules)))
+            rows.append((*head, literal, p.literals, word_count(p.rules), *span))
             action, literal = action + len(p.actions), literal + p.literals
         return _table(rows, PROGRAM_COLUMNS)
 

@@ -54,6 +54,7 @@ from earnbook.pipeline.rows import (
     result_rows,
     system_rows,
     table_of,
+    tier_rows,
     window_rows,
 )
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
@@ -61,8 +62,9 @@ from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
 from earnbook.rules.definitions_ids import object_id
+from earnbook.rules.tiers import tier_value
 from earnbook.rules.times import next_cron_tick
-from earnbook.rules.values import Value
+from earnbook.rules.values import Timestamp, Value
 
 _TEXT = int(Kind.TEXT)
 _KEYED = {"counters": StateType.COUNTER, "tags": StateType.TAG, "attributes": StateType.ATTRIBUTE}
@@ -183,7 +185,7 @@ class Engine:
             tables[name]["key"] = self.run.keys[state_type].numbers[tables[name]["key"]].astype(np.int32)
         attributes = tables["attributes"]
         texts = np.where(attributes["kind"] == _TEXT, attributes["value"], -1)
-        plain = [name for name in tables if name not in ("counters", "attributes", "open_lots")]
+        plain = [name for name in tables if name not in ("counters", "attributes", "tiers", "open_lots")]
         rows = {name: table_of(name, tables[name], STATE_TABLES[name]) for name in plain}
         rows["counters"] = window_rows(tables["counters"])
         rows["attributes"] = table_of(
@@ -191,6 +193,7 @@ class Engine:
             {**attributes, "value": np.where(texts < 0, attributes["value"], 0), "text": self.pool.texts(texts)},
             STATE_TABLES["attributes"],
         )
+        rows["tiers"] = tier_rows(tables["tiers"])
         rows["budgets"] = self._budget_rows()
         rows["open_lots"] = open_lot_rows(tables["open_lots"], self.pool)
         systems = system_balances(self.state, since_entry=0)
@@ -289,7 +292,7 @@ class Engine:
         program = self.run.programs[slot]
         proposal = program.propose_row(
             event_of(records.column("event_data")[row].as_py()),
-            self._participant(int(persons[row]), state.slot, int(columns.now[row])),
+            self._participant(int(persons[row]), state.slot, slot, int(columns.now[row])),
             self._program(slot, int(columns.now[row])),
             int(columns.now[row]),
             state.clock,
@@ -300,8 +303,8 @@ class Engine:
         count = proposal.write(effects, words, program_slot=slot, code_of=self.pool.intern_text)
         state.give(effects[:count], words)
 
-    def _participant(self, person: int, slot: int, now: int) -> dict[str, Value]:
-        """The variable `participant` (§11.1)."""
+    def _participant(self, person: int, slot: int, program: int, now: int) -> dict[str, Value]:
+        """The variable `participant` (§11.1) of an event of the program."""
         origin = self.people.origins()[person]
         known = person if origin < 0 else int(origin)
         external_id = self.people.texts(np.array([known]))[0].as_py()
@@ -309,9 +312,21 @@ class Engine:
             "id": object_id(self.organization_id, "participant", external_id),
             "external_id": external_id,
             "status": Status(int(self.state.cells.status[slot])).name,
-            "tiers": {},
+            "tiers": self._tiers_of(slot, program),
         }
         return identity | self._state_of(slot, now)
+
+    def _tiers_of(self, slot: int, program: int) -> dict[str, Value]:
+        """The levels of a participant in the tier types of a program; base has none."""
+        cells, tiers = self.state.cells, dict[str, Value]()
+        for column, tier in enumerate(self.run.tiers):
+            position = int(cells.tier_level[slot, column])
+            if tier.program == program and position > 0:
+                acquired_at = Timestamp.from_microseconds(int(cells.tier_acquired_at[slot, column]))
+                expires_at = int(cells.tier_expires_at[slot, column])
+                ends = None if expires_at == TIME_NONE else Timestamp.from_microseconds(expires_at)
+                tiers[tier.definition.key] = tier_value(tier.levels[position - 1], acquired_at, ends)
+        return tiers
 
     def _program(self, slot: int, now: int) -> dict[str, Value]:
         """The variable `program` (§11.1)."""

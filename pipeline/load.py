@@ -201,6 +201,7 @@ def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict
         "attributes": (of_entity.format("entity"), "entity, key"),
         "enrollments": ("holder IN (SELECT number FROM wanted)", "holder, program"),
         "budgets": ("true", "budget"),
+        "tiers": ("holder IN (SELECT number FROM wanted)", "holder, tier"),
         "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
     }
     tables = {}
@@ -230,12 +231,13 @@ def _whole_lots(connection: duckdb.DuckDBPyConnection, open_lots: pa.Table) -> p
 
 
 def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:
-    """Numbers of holders with a lot that matures or expires at or before `until` (microseconds), ascending (§4.4)."""
+    """Numbers of holders with a lot or a level that falls due at or before `until` (microseconds), ascending (§4.4)."""
     rows = _table(
         connection,
         f"""SELECT DISTINCT holder FROM store.open_lots
         WHERE status = {LotStatus.DEFERRED} AND matures_at <= {int(until)}
-            OR status <> {LotStatus.HELD} AND expires_at <= {int(until)} ORDER BY holder""",
+            OR status <> {LotStatus.HELD} AND expires_at <= {int(until)}
+        UNION SELECT holder FROM store.tiers WHERE expires_at <= {int(until)} ORDER BY holder""",
     )
     return rows.column("holder").combine_chunks()
 

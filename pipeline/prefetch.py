@@ -1,8 +1,8 @@
 """Prefetch: the state of everybody whom a batch can touch, read from the book before anything is decided.
 
 Who is needed follows from the records (participants and recipients), from what rules and operations name (targets and
-groups), and from time (holders with a lot that falls due). What was read once in a run stays: from then on the engine's
-state is the truth.
+groups), and from time (holders with a lot or a level that falls due). What was read once in a run stays: from then on
+the engine's state is the truth.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from earnbook.ledger.state_load import (
     load_overdrafts,
     load_system_balances,
     load_tags,
+    load_tiers,
     set_origins,
 )
 from earnbook.pipeline.execute import Engine
 from earnbook.pipeline.load import find_due_holders, find_holders, load_budget_terms, load_state
 from earnbook.pipeline.people import Named
+from earnbook.pipeline.terms_tiers import places_of
 
 _TEXT = int(Kind.TEXT)
 
@@ -180,6 +182,16 @@ def _load(engine: Engine, tables: dict[str, pa.Table]) -> None:
         kinds=attributes["kind"],
         values=np.where(attributes["kind"] == _TEXT, texts, attributes["value"]),
         scales=attributes["scale"],
+    )
+    tiers = rows["tiers"]
+    columns, levels = places_of(engine.run.tiers, tiers["tier"], tiers["level"])
+    load_tiers(
+        state,
+        slots=state.slots_of(tiers["holder"]),
+        tiers=columns,
+        levels=levels,
+        acquired_at=tiers["acquired_at"],
+        expires_at=tiers["expires_at"],
     )
     lots = rows["open_lots"]
     same = ("lot_seq", "program", "source", "root", "status", "remaining", "created_at", "expires_at", "matures_at")

@@ -36,7 +36,8 @@ class ObjectEntry:
 class ActionEntry:
     """One action of one version of a rule; `program`, `rule` and `asset` are object numbers, 0 for none.
 
-    `key` is the counter, tag or attribute it names where that is a literal; `type` an ActionType, `bucket` a Bucket.
+    `key` is the counter, tag or attribute it names where that is a literal, of SET_TIER the level (empty: base); `type`
+    an ActionType, `bucket` a Bucket.
     """
 
     program: int
@@ -145,7 +146,7 @@ class Registry:
         return [self._entries[kind, number] for number in range(1, self._counts[kind] + 1)]
 
     def name_number(self, state_type: int, text: str) -> int:
-        """The number of a tag, counter key or attribute key (StateType says which); new texts get the next number."""
+        """The number of a tag or of the key of a counter, attribute or level (StateType); new ones get the next."""
         number = self._names.get((state_type, text))
         if number is None:
             number = self._names[state_type, text] = len(self._names) + 1

@@ -14,12 +14,14 @@ import pyarrow.compute as pc
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import Rows
-from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind
+from earnbook.ledger.schema import TIME_NONE, ChangeOperation, EntityType, Int64s, Kind, StateType
 from earnbook.pipeline.people import People
 from earnbook.pipeline.records import Given
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
 
 _TEXT = int(Kind.TEXT)
+_TIER = int(StateType.TIER)
+_SET = int(ChangeOperation.SET)
 
 
 def table_of(name: str, columns: Mapping[str, Any], schema: pa.Schema | None = None) -> pa.Table:
@@ -63,13 +65,20 @@ def window_rows(columns: Rows) -> pa.Table:
     return table_of("counters", {**columns, **windows}, STATE_TABLES["counters"])
 
 
+def tier_rows(columns: Rows) -> pa.Table:
+    """The state of tiers: no expiry is null."""
+    expires_at = _nullable_times(columns["expires_at"])
+    return table_of("tiers", {**columns, "expires_at": expires_at}, STATE_TABLES["tiers"])
+
+
 def change_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
-    """Changes, and the details of those that have any: `changes` and `change_details`.
+    """Changes, and the details of those that have any: `changes`, `change_details` and `tier_changes`.
 
     A new text leaves the value column empty, because its code means nothing outside the run.
     """
     is_text = columns["value_kind"] == _TEXT
-    has_window = columns["reset_after"] != TIME_NONE
+    is_tier = columns["state_type"] == _TIER
+    has_window = (columns["reset_after"] != TIME_NONE) & ~is_tier
     is_wide = columns["value_high"] != columns["value"] >> 63
     changes = {**columns, "value": np.where(is_text, 0, columns["value"])}
     few = {name: column[is_text | has_window | is_wide] for name, column in columns.items()}
@@ -81,7 +90,23 @@ def change_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
         "reset_after": _nullable_times(few["reset_after"]),
         "text": pool.texts(np.where(was_text, few["value"], -1)),
     }
-    return {"changes": table_of("changes", changes), "change_details": table_of("change_details", details)}
+    return {
+        "changes": table_of("changes", changes),
+        "change_details": table_of("change_details", details),
+        "tier_changes": _tier_changes(columns, is_tier & (columns["operation"] == _SET)),
+    }
+
+
+def _tier_changes(columns: Rows, keep: np.ndarray[Any, Any]) -> pa.Table:
+    """The times of new levels, which the ledger writes where counters have their window."""
+    return table_of(
+        "tier_changes",
+        {
+            "change_seq": columns["change_seq"][keep],
+            "acquired_at": columns["reset_at"][keep],
+            "expires_at": _nullable_times(columns["reset_after"][keep]),
+        },
+    )
 
 
 def result_rows(columns: Rows, pool: StringPool) -> pa.Table:

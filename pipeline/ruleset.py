@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from earnbook.ledger.schema import InventoryMode, IssuancePolicy
+from earnbook.ledger.terms_tiers import LEVELS_MAX
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.load import (
     Registers,
@@ -28,6 +29,7 @@ from earnbook.rules.definitions import Definitions
 from earnbook.rules.definitions_diff import LoadPlan, ObjectChange, StoredObject, plan_load
 from earnbook.rules.issues import Issue, IssueCode, IssueError
 from earnbook.rules.models import Rule
+from earnbook.rules.models_tiers import TierType
 
 EXECUTED_ACTIONS = frozenset(
     {
@@ -41,6 +43,7 @@ EXECUTED_ACTIONS = frozenset(
         "TAG",
         "UNTAG",
         "SET_ATTRIBUTE",
+        "SET_TIER",
     }
 )
 """Action types that this version executes; a load with others in an active rule is refused, never half done."""
@@ -186,6 +189,8 @@ def _needs_consent(plan: LoadPlan) -> Refused:
 def _refuse_unexecuted(definitions: Definitions) -> None:
     active = [rule for program, rule in definitions.rules() if program.status != "ARCHIVED" and rule.status == "ACTIVE"]
     issues = [issue for rule in active for issue in _unexecuted(definitions, rule)]
+    live = [tier for program in definitions.programs if program.status != "ARCHIVED" for tier in program.tiers]
+    issues += [issue for tier in live if tier.status == "ACTIVE" for issue in _unexecuted_tier(definitions, tier)]
     if issues:
         raise IssueError(issues)
 
@@ -204,3 +209,20 @@ def _unexecuted(definitions: Definitions, rule: Rule) -> Iterator[Issue]:
             yield origin.issue(IssueCode.INVALID_VALUE, message, remedy)
         else:
             yield Issue(code=IssueCode.INVALID_VALUE, message=message, remedy=remedy)
+
+
+def _unexecuted_tier(definitions: Definitions, tier: TierType) -> Iterator[Issue]:
+    """What an active tier type asks that this version validates and stores, but does not execute."""
+    message = ""
+    if tier.lifecycle is not None:
+        message, remedy = "a lifecycle", "leave lifecycle out, or set the tier type's status to ARCHIVED"
+    elif len(tier.levels) > LEVELS_MAX:
+        message, remedy = f"more than {LEVELS_MAX} levels", "leave levels out, or make two tier types of one"
+    if not message:
+        return
+    message = f"tier type `{tier.key}`: this version of earnbook does not execute {message}"
+    origin = definitions.origins.get(tier.id)
+    if origin is not None:
+        yield origin.issue(IssueCode.INVALID_VALUE, message, remedy)
+    else:
+        yield Issue(code=IssueCode.INVALID_VALUE, message=message, remedy=remedy)

@@ -112,7 +112,7 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         action=_I32,
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
-        key=_I32,  # number in `names`; for ENROLLMENT the program's number
+        key=_I32,  # number in `names`; for ENROLLMENT the program's number, for TIER the tier type's
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
         value=_I64,  # low word; Status for ENROLLMENT
@@ -142,6 +142,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     ),
     # The limit and the next reset of each budget in force, written by the batches that changed either.
     "budget_terms": _schema(batch=_I64, budget=_I32, limit_minor=_I64, next_reset_at=(_I64,)),
+    # What changes of tiers to a level have, one row each; `value` of the change is the level's number in `names`.
+    "tier_changes": _schema(change_seq=_I64, acquired_at=_I64, expires_at=(_I64,)),
     # When and why changes with log_seq 0 happened, one row each: due work, as `due_entries` for entries.
     "due_changes": _schema(
         change_seq=_I64,
@@ -191,6 +193,7 @@ STATE_TABLES: dict[str, pa.Schema] = {
     "tags": _schema(entity=_I64, key=_I32),
     "attributes": _schema(entity=_I64, key=_I32, kind=_I8, value=_I64, scale=_I8, text=(_TEXT,)),
     "enrollments": _schema(holder=_I64, program=_I32, status=_I8),
+    "tiers": _schema(holder=_I64, tier=_I32, level=_I32, acquired_at=_I64, expires_at=(_I64,)),  # level as in names
     "open_lots": _schema(
         lot_seq=_I64,
         holder=_I64,

@@ -56,6 +56,7 @@ def show_participant(path: Path, key: str, *, events_max: int = EVENTS_SHOWN_DEF
             read.section("tags", "Tags", _TAGS),
             read.section("counters", "Counters", _COUNTERS),
             read.section("attributes", "Attributes", _ATTRIBUTES),
+            read.section("tiers", "Tiers", _TIERS),
             read.section("events", "Last events", _LAST_EVENTS),
         )
     return Shown(title=f"Participant {external_id}", sections=sections)
@@ -221,6 +222,10 @@ _COUNTERS = """
     WHERE entity_type = 'PARTICIPANT' AND entity = $key ORDER BY key
 """
 _ATTRIBUTES = "SELECT key, value FROM attributes WHERE entity_type = 'PARTICIPANT' AND entity = $key ORDER BY key"
+_TIERS = """
+    SELECT program, tier, level, rank, acquired_at, expires_at FROM tiers WHERE external_id = $key
+    ORDER BY program, tier
+"""
 _LAST_EVENTS = """
     SELECT log_seq, program, idempotency_key, event_timestamp, status, code FROM event_status
     WHERE external_id = $key ORDER BY log_seq DESC LIMIT $events_max

@@ -37,6 +37,7 @@ _ENTITY = {
     "tags": "entity",
     "attributes": "entity",
     "enrollments": "holder",
+    "tiers": "holder",
     "open_lots": "holder",
 }
 

@@ -40,6 +40,7 @@ STATE_KEYS: dict[str, StateKey] = {
     "tags": StateKey(("entity", "key")),
     "attributes": StateKey(("entity", "key")),
     "enrollments": StateKey(("holder", "program")),
+    "tiers": StateKey(("holder", "tier")),
     "open_lots": StateKey(("lot_seq",)),
     "budgets": StateKey(("budget",)),
 }
@@ -61,6 +62,7 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "tags": _tags,
         "attributes": _attributes,
         "enrollments": _enrollments,
+        "tiers": _tiers,
         "open_lots": _open_lots,
         "budgets": _budgets,
     }
@@ -184,7 +186,16 @@ def _budgets(from_checkpoint: bool) -> str:
         FROM spans AS s LEFT JOIN issued AS i USING (budget) GROUP BY s.budget"""
 
 
-def _latest(table: str, key: str, values: str, cell: str, state_type: StateType, from_checkpoint: bool) -> str:
+def _latest(
+    table: str,
+    key: str,
+    values: str,
+    cell: str,
+    state_type: StateType,
+    from_checkpoint: bool,
+    *,
+    changes: str = "full_changes",
+) -> str:
     """The last change per entity and key; `cell` names the columns of a state row, `values` them in a change row."""
     base = f"SELECT {key}, CAST(0 AS BIGINT), CAST({ChangeOperation.SET} AS TINYINT), {cell} FROM store.{table}"
     names = ", ".join(f"{name} := {name}" for name in cell.split(", "))
@@ -193,7 +204,7 @@ def _latest(table: str, key: str, values: str, cell: str, state_type: StateType,
     FROM (SELECT {key}, arg_max(struct_pack(operation := operation, {names}), change_seq) AS cell
         FROM ({base + " UNION ALL " if from_checkpoint else ""}
             SELECT entity, key, change_seq, operation, {values}
-            FROM {_rows("full_changes", "change_seq", from_checkpoint)} WHERE state_type = {state_type}
+            FROM {_rows(changes, "change_seq", from_checkpoint)} WHERE state_type = {state_type}
         ) AS steps({key}, change_seq, operation, {cell}) GROUP BY ALL) AS last
     WHERE last.cell.operation NOT IN ({ChangeOperation.DELETE}, {ChangeOperation.REMOVE})"""
 
@@ -213,6 +224,12 @@ def _enrollments(from_checkpoint: bool) -> str:
     return _latest(
         "enrollments", "holder, program", "CAST(value AS TINYINT)", "status", StateType.ENROLLMENT, from_checkpoint
     )
+
+
+def _tiers(from_checkpoint: bool) -> str:
+    values, cell = "CAST(value AS INTEGER), acquired_at, expires_at", "level, acquired_at, expires_at"
+    changes = "full_tier_changes"
+    return _latest("tiers", "holder, tier", values, cell, StateType.TIER, from_checkpoint, changes=changes)
 
 
 def _tags(from_checkpoint: bool) -> str:

@@ -105,7 +105,7 @@ BOOK_TABLES: dict[str, pa.Schema] = {
         """batch:int64 kind:int8 number:int32 id:text key:text program:int32
         scale:int8? inventory_mode:int8? issuance_policy:int8?"""
     ),
-    # Texts that change rows and state name by number: tags, counter keys, attribute keys.
+    # Texts that change rows and state name by number: tags, counter keys, attribute keys, keys of levels.
     "names": _table("batch:int64 number:int32 state_type:int8 text:text"),
     # Each action of each rule version that was ever compiled; entries and changes name it by number.
     "actions": _table(

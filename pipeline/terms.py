@@ -19,6 +19,7 @@ from earnbook.pipeline.budgets import ENDED, BudgetPlan, plan_budgets
 from earnbook.pipeline.registry import ActionEntry, Registry
 from earnbook.pipeline.ruleset import RulesetLoad
 from earnbook.pipeline.store_tables import ObjectKind
+from earnbook.pipeline.terms_tiers import TierColumn, find_level, tier_columns, tier_terms
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset
 from earnbook.rules.models import (
     Asset,
@@ -26,11 +27,14 @@ from earnbook.rules.models import (
     CreditAction,
     DebitAction,
     SetAttributeAction,
+    SetTierAction,
     TagAction,
     UntagAction,
 )
 from earnbook.rules.models import Program as ProgramDefinition
 from earnbook.rules.plan import ActionPlan
+from earnbook.rules.plan_columns import StateLiteral
+from earnbook.rules.tiers import BASE_LEVELS
 from earnbook.rules.times import LotDate
 
 _MOVES_VALUE = (ActionType.RELEASE, ActionType.FORFEIT, ActionType.VOID_HOLD)
@@ -62,6 +66,7 @@ class RunTerms:
     keys: Mapping[StateType, KeyColumns]
     asset_indexes: Mapping[str, int]
     """By asset id."""
+    tiers: tuple[TierColumn, ...]
     budgets: tuple[BudgetPlan, ...]
     """In the order of `Terms.budgets`, then the ends of those that rules have no more."""
 
@@ -77,6 +82,7 @@ def run_terms(
     for program in programs:
         for action in program.actions:
             _name_key(registry, action)
+    tiers = tier_columns(definitions, registry)
     keys = {state_type: _key_columns(registry, state_type) for state_type in _STATE_TYPES.values()}
     numbers = tuple(_action_numbers(registry, load, program, assets) for program in programs)
     budgets = plan_budgets(load.definitions, registry)
@@ -84,23 +90,25 @@ def run_terms(
     terms = Terms(
         assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
         programs=tuple(
-            _program_terms(position, definition, program, actions, assets, models, keys, registry, capped)
+            _program_terms(position, definition, program, actions, assets, models, keys, tiers, registry, capped)
             for position, (definition, program, actions) in enumerate(zip(definitions, programs, numbers, strict=True))
         ),
         counters=len(keys[StateType.COUNTER].texts),
         tags=len(keys[StateType.TAG].texts),
         attributes=len(keys[StateType.ATTRIBUTE].texts),
         budgets=tuple(_budget_terms(plan, registry, clock) for plan in budgets if plan.schedule != ENDED),
+        tiers=tier_terms(tiers, keys[StateType.COUNTER].columns),
     )
     return RunTerms(
         terms=terms,
         programs=programs,
         definitions=definitions,
-        literals=_literals(programs, keys, pool),
+        literals=_literals(programs, keys, tiers, pool),
         actions=numbers,
         keys=keys,
         asset_indexes={entry.id: position for position, entry in enumerate(registry.objects(ObjectKind.ASSET))},
         budgets=budgets,
+        tiers=tiers,
     )
 
 
@@ -120,6 +128,14 @@ def _key_of(action: ActionPlan) -> tuple[StateType, str] | None:
             return StateType.ATTRIBUTE, key
         case _:
             return None
+
+
+def _level_of(action: ActionPlan) -> str | None:
+    """The level that SET_TIER sets, empty for base."""
+    definition = action.definition
+    if not isinstance(definition, SetTierAction):
+        return None
+    return "" if definition.level in BASE_LEVELS else definition.level
 
 
 def _name_key(registry: Registry, action: ActionPlan) -> None:
@@ -156,7 +172,7 @@ def _action_numbers(
                     type=int(action.type),
                     asset=assets.get(getattr(action.definition, "asset_id", ""), 0),
                     bucket=int(Bucket[getattr(action.definition, "bucket", "AVAILABLE")]),
-                    key=key[1] if key else None,
+                    key=key[1] if key else _level_of(action),
                     description=getattr(action.definition, "description", None),
                 )
             )
@@ -184,6 +200,7 @@ def _program_terms(
     assets: Mapping[str, int],
     models: Mapping[str, Asset],
     keys: Mapping[StateType, KeyColumns],
+    tiers: tuple[TierColumn, ...],
     registry: Registry,
     capped: Mapping[tuple[int, int], int],
 ) -> ProgramTerms:
@@ -193,7 +210,9 @@ def _program_terms(
         number=position + 1,
         linked=tuple(linked),
         actions=tuple(
-            _action_terms(action, number, assets, keys, rules[action.rule], capped)
+            _tier_action(action, action.definition, number, tiers, position)
+            if isinstance(action.definition, SetTierAction)
+            else _action_terms(action, number, assets, keys, rules[action.rule], capped)
             for action, number in zip(program.actions, numbers, strict=True)
         ),
         literals=len(program.literals),
@@ -240,19 +259,41 @@ def _action_terms(
     )
 
 
+def _tier_action(
+    action: ActionPlan, definition: SetTierAction, number: int, tiers: tuple[TierColumn, ...], program: int
+) -> ActionTerms:
+    column, level = find_level(tiers, program, definition)
+    return ActionTerms(
+        type=ActionType.SET_TIER,
+        number=number,
+        key=column,
+        name=level,
+        expires=_date(definition.expires_at),
+        rule=action.rule,
+    )
+
+
 def _date(date: LotDate | None) -> Date:
     if date is None:
         return Date()
     return Date(duration=date.microseconds) if date.is_duration else Date(time=date.microseconds)
 
 
-def _literals(programs: tuple[CompiledProgram, ...], keys: Mapping[StateType, KeyColumns], pool: StringPool) -> Int64s:
+def _literals(
+    programs: tuple[CompiledProgram, ...],
+    keys: Mapping[StateType, KeyColumns],
+    tiers: tuple[TierColumn, ...],
+    pool: StringPool,
+) -> Int64s:
     """The literals of all programs, one program after the other: codes of texts, columns of keys (-1: no such key)."""
-    values = [
-        pool.intern_text(literal.text)
-        if literal.kind == "text"
-        else keys[_STATE_TYPES[literal.kind]].columns.get(literal.text, -1)
-        for program in programs
-        for literal in program.literals
-    ]
+    of_tiers = {(tier.program, tier.definition.key): column for column, tier in enumerate(tiers)}
+
+    def value(slot: int, literal: StateLiteral) -> int:
+        if literal.kind == "text":
+            return pool.intern_text(literal.text)
+        if literal.kind == "tier":
+            return of_tiers.get((slot, literal.text), -1)
+        return keys[_STATE_TYPES[literal.kind]].columns.get(literal.text, -1)
+
+    values = [value(slot, literal) for slot, program in enumerate(programs) for literal in program.literals]
     return np.array(values, np.int64)

@@ -277,7 +277,9 @@ _LOTS = (
         message="something was due at or before the book clock",
         query=f"""SELECT NULL, 'lot ' || lot_seq FROM store.current_open_lots
             WHERE status = {LotStatus.DEFERRED} AND matures_at <= {_CLOCK}
-                OR status = {LotStatus.AVAILABLE} AND expires_at <= {_CLOCK}""",
+                OR status = {LotStatus.AVAILABLE} AND expires_at <= {_CLOCK}
+            UNION ALL SELECT NULL, 'tier type ' || tier || ' of holder ' || holder FROM store.current_tiers
+            WHERE expires_at <= {_CLOCK}""",
     ),
     Check(
         name="wallets_are_explained",
@@ -403,7 +405,23 @@ _LOG = (
                 UNION ALL SELECT change_seq FROM store.change_details GROUP BY change_seq HAVING count(*) > 1
                 UNION ALL SELECT change_seq FROM store.due_changes
                 WHERE change_seq NOT IN (SELECT change_seq FROM store.changes)
-                UNION ALL SELECT change_seq FROM store.due_changes GROUP BY change_seq HAVING count(*) > 1)""",
+                UNION ALL SELECT change_seq FROM store.due_changes GROUP BY change_seq HAVING count(*) > 1
+                UNION ALL SELECT change_seq FROM store.tier_changes
+                WHERE change_seq NOT IN (SELECT change_seq FROM store.changes)
+                UNION ALL SELECT change_seq FROM store.tier_changes GROUP BY change_seq HAVING count(*) > 1)""",
+    ),
+    Check(
+        name="tier_changes_have_levels",
+        property="I13",
+        table="changes",
+        message="a change of a tier names no tier type or level of the book, or has no times, or has them for nothing",
+        query=f"""SELECT {_batch_of("last_change_seq", "c.change_seq")}, 'change ' || c.change_seq
+            FROM store.changes AS c LEFT JOIN store.tier_changes AS t ON t.change_seq = c.change_seq
+            LEFT JOIN store.names AS n ON n.number = c.value AND n.state_type = {StateType.TIER}
+            LEFT JOIN store.objects AS o ON o.number = c.key AND o.kind = {ObjectKind.TIER}
+            WHERE CASE WHEN c.state_type <> {StateType.TIER} OR c.operation <> {ChangeOperation.SET}
+                THEN t.change_seq IS NOT NULL
+                ELSE t.change_seq IS NULL OR n.number IS NULL OR o.number IS NULL END""",
     ),
     Check(
         name="lot_ids_are_unique",

@@ -20,6 +20,7 @@ _PROPERTIES = {
     "attributes": "I13",
     "enrollments": "I13",
     "budgets": "I14",
+    "tiers": "I13",
 }
 
 

@@ -74,6 +74,10 @@ CREATE OR REPLACE VIEW store.full_changes AS
 SELECT c.*, coalesce(d.value_high, CASE WHEN c.value < 0 THEN -1 ELSE 0 END) AS value_high, d.reset_at, d.reset_after,
     d.text
 FROM store.changes AS c LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq;
+-- Changes of tiers with the times of the new level, which are null where the level is gone.
+CREATE OR REPLACE VIEW store.full_tier_changes AS
+SELECT c.*, t.acquired_at, t.expires_at
+FROM store.changes AS c LEFT JOIN store.tier_changes AS t ON t.change_seq = c.change_seq WHERE c.state_type = 4;
 
 -- (state views are made here)
 
@@ -420,7 +424,8 @@ SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST
             asset := y.symbol,
             amount := store.units(coalesce(m.amount, nullif(s.amount, -1)), y.unit),
             amount_minor := coalesce(m.amount, nullif(s.amount, -1)),
-            value := CASE WHEN s.log_seq IS NOT NULL THEN store.result_value(a.type, a.key, s.value_kind, s.value,
+            value := CASE WHEN a.type = 11 THEN CASE WHEN s.result IS DISTINCT FROM 4 THEN a.key END
+                WHEN s.log_seq IS NOT NULL THEN store.result_value(a.type, a.key, s.value_kind, s.value,
                     s.value_high, s.value_scale, s.text)
                 WHEN a.type IN (8, 9) THEN a.key
                 WHEN a.type = 7 THEN c.added
@@ -453,19 +458,27 @@ CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, hi
         WHEN state_type IN (5, 6) THEN '"' || store.status_name(value) || '"'
         ELSE text END;
 
+-- The value of a tier's change (§13.1) by its number.
+CREATE OR REPLACE VIEW store.tier_values AS
+SELECT c.change_seq, '{"acquired_at":"' || store.instant_text(c.acquired_at) || '","expires_at":'
+    || coalesce('"' || store.instant_text(c.expires_at) || '"', 'null')
+    || ',"level":' || CAST(to_json(n.text) AS VARCHAR) || '}' AS json
+FROM store.full_tier_changes AS c JOIN store.names AS n ON n.number = c.value AND c.operation = 1;
+
 CREATE OR REPLACE VIEW main.changes AS
 SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity,
     p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
-    CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' WHEN 11 THEN g.rule || '/' || g.asset ELSE k.text END
-        AS key,
+    CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' WHEN 4 THEN y.key WHEN 11 THEN g.rule || '/' || g.asset
+        ELSE k.text END AS key,
     store.change_operation_name(c.operation) AS operation,
     CASE WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
         WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
-        store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after, o.text) END
+        store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after,
+        coalesce(w.json, o.text)) END
         AS old_value,
     store.change_json(c.operation, c.state_type, c.value_kind, c.value, store.high_word(d.value_high, c.value),
-        c.value_scale, d.reset_at, d.reset_after, d.text) AS new_value,
+        c.value_scale, d.reset_at, d.reset_after, coalesce(v.json, d.text)) AS new_value,
     CASE r.kind WHEN 1 THEN 'EVENT' WHEN 2 THEN 'OPERATION' ELSE 'DUE' END AS cause,
     coalesce(store.uuid5(r.namespace, r.name), CAST(u.id AS UUID)) AS cause_id, nullif(c.log_seq, 0) AS log_seq,
     CASE r.kind WHEN 1 THEN store.uuid5(r.namespace, r.name) END AS event_id, a.rule_id,
@@ -477,7 +490,10 @@ LEFT JOIN store.record_list AS r ON r.log_seq = c.log_seq
 LEFT JOIN store.due_changes AS t ON t.change_seq = c.change_seq
 LEFT JOIN store.objects AS u ON u.kind = t.kind AND u.number = t.object
 LEFT JOIN store.entity_list AS n ON n.entity = c.entity
-LEFT JOIN store.program_list AS p ON p.number = c.key AND c.state_type = 6
+LEFT JOIN store.objects AS y ON y.kind = 5 AND y.number = c.key AND c.state_type = 4
+LEFT JOIN store.tier_values AS v ON v.change_seq = c.change_seq
+LEFT JOIN store.tier_values AS w ON w.change_seq = c.seq_before
+LEFT JOIN store.program_list AS p ON p.number = CASE c.state_type WHEN 6 THEN c.key WHEN 4 THEN y.program END
 LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)
 LEFT JOIN store.budget_list AS g ON g.number = c.key AND c.state_type = 11
 LEFT JOIN store.action_list AS a ON a.number = c.action
@@ -583,6 +599,24 @@ JOIN (SELECT budget, arg_max(struct_pack(limit_minor, next_reset_at), batch) AS 
     GROUP BY budget) AS l ON l.budget = g.number
 CROSS JOIN LATERAL (SELECT l.last.limit_minor AS limit_minor, l.last.next_reset_at AS next_reset_at) AS t
 WHERE g.schedule <> '-';
+
+-- The rank of every level, as the newest version of its tier type has it.
+CREATE OR REPLACE VIEW store.level_list AS
+SELECT tier, level ->> '$.key' AS level, CAST(level ->> '$.rank' AS INTEGER) AS rank
+FROM (SELECT tier, unnest(CAST(snapshot -> '$.levels' AS JSON[])) AS level
+    FROM (SELECT object AS tier, arg_max(snapshot, version) AS snapshot FROM store.definitions WHERE kind = 5
+        GROUP BY object));
+
+CREATE OR REPLACE VIEW main.tiers AS
+SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, p.id AS program_id,
+    p.key AS program, o.key AS tier, k.text AS level, l.rank, store.instant(t.acquired_at) AS acquired_at,
+    store.instant(t.expires_at) AS expires_at
+FROM store.current_tiers AS t
+JOIN store.holder_list AS h ON h.number = t.holder
+JOIN store.objects AS o ON o.kind = 5 AND o.number = t.tier
+JOIN store.program_list AS p ON p.number = o.program
+JOIN store.names AS k ON k.number = t.level
+LEFT JOIN store.level_list AS l ON l.tier = t.tier AND l.level = k.text;
 
 CREATE OR REPLACE VIEW main.assets AS
 SELECT id, number, symbol, scale, store.inventory_mode_name(inventory_mode) AS inventory_mode,

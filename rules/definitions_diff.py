@@ -229,10 +229,21 @@ class _Planner:
         names = [name for name in IMMUTABLE[item.kind] if name in fields]
         if item.kind == "tier" and before.get("status") == "ARCHIVED" and "status" in fields:
             names.append("status")
+        if item.kind == "tier":
+            self._check_levels(item, before, after)
         for name in names:
             message = f"`{name}` of {item.kind} `{item.key}` cannot change from {before.get(name)} to {after.get(name)}"
             remedy = f"write {name}: {before.get(name)}, or define a new {item.kind} under another key"
             self._issues.append(self._issue(item.id, IssueCode.IMMUTABLE_FIELD, message, remedy, name))
+
+    def _check_levels(self, item: DefinedObject, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Somebody may be on a level, so its key stays (§6.2); who is on it follows from no load (§6.3)."""
+        kept = {level["key"] for level in after["levels"]}
+        for level in before["levels"]:
+            if level["key"] not in kept:
+                message = f"level `{level['key']}` of tier type `{item.key}` cannot be removed or get another key"
+                remedy = "keep it; without qualification nobody reaches it by counters"
+                self._issues.append(self._issue(item.id, IssueCode.IMMUTABLE_FIELD, message, remedy, "levels"))
 
     def _refuse_archived(self, item: DefinedObject) -> None:
         message = f"program `{item.program}` is ARCHIVED; its {item.kind} `{item.key}` cannot change"

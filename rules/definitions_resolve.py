@@ -29,9 +29,7 @@ from earnbook.rules.models import (
 )
 from earnbook.rules.models_automations import Automation
 from earnbook.rules.models_tiers import Level, Reward, TierType
-
-BASE_LEVELS = ("", "base")
-"""Levels of SET_TIER that remove the assignment (§14.5)."""
+from earnbook.rules.tiers import BASE_LEVELS
 
 
 @dataclass(slots=True)

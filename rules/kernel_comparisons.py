@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from earnbook.ledger.schema import Bail, Kind, Status
 from earnbook.rules.kernel_expressions import ENTITIES, KernelWriter
+from earnbook.rules.kernel_tiers import tier_has
 from earnbook.rules.kernel_values import (
     Bool,
     Dyn,
@@ -258,6 +259,8 @@ def _in(writer: KernelWriter, node: Call) -> Lowered:
             return writer.tag(root, item.value)
         if root in ENTITIES and path in (("counters",), ("attributes",)):
             return writer.state_has(root, path[0], item.value)
+        if root == "participant" and path == ("tiers",):
+            return tier_has(writer, (item.value,))
     if not isinstance(container, ListLiteral) or container.optional_indices:
         raise Unsupported("`in` of the kernel takes a list of constants, or a constant in tags")
     if not all(isinstance(element, Literal) for element in container.items):

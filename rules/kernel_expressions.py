@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from earnbook.ledger.schema import Bail, Kind
 from earnbook.rules.kernel_shapes import STARTS, chain, decimal_constant, integer_kind, parts, rebuilt
+from earnbook.rules.kernel_tiers import tier_access, tier_has
 from earnbook.rules.kernel_values import (
     Block,
     Bool,
@@ -30,6 +31,7 @@ from earnbook.rules.kernel_values import (
     Time,
     Unsupported,
 )
+from earnbook.rules.models_tiers import Level
 from earnbook.rules.plan_columns import Inventory, PrecomputedColumn
 from earnbook.rules.plan_reads import EventColumn, access_path, outermost_macros, reads_of, unparse
 from earnbook.rules.syntax import Call, Expression, Has, Index, ListLiteral, Literal, Name, Node, Select, Span, Uint
@@ -67,6 +69,8 @@ class ProgramFacts:
 
     id: str
     key: str
+    tiers: Mapping[str, tuple[Level, ...]] = field(default_factory=dict)
+    """Levels by ascending rank, by the key of their tier type."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -224,6 +228,8 @@ class KernelWriter:
                 return replace(text, error=self.code.assign("e", f"not {present}"))
             case (("participant" | "program" | "group" as root), ("status",)):
                 return self._status(root)
+            case "participant", ("tiers", *rest) if rest:
+                return tier_access(self, rest)
             case "program", ("key",):
                 return self.constant(self.program.key)
             case "program", ("id",):
@@ -288,6 +294,8 @@ class KernelWriter:
                 return self.event_has(path)
             case (("participant" | "program" | "group" as root), ("counters" | "attributes" as map_name, key)):
                 return self.state_has(root, map_name, key)
+            case "participant", ("tiers", *rest) if rest:
+                return tier_has(self, rest)
             case _:
                 raise Unsupported("has() of this is not in the kernel")
 

@@ -46,6 +46,7 @@ from earnbook.rules.plan import ActionPlan, ProgramPlan, RulePlan
 from earnbook.rules.plan_columns import Inventory, StateLiteral
 from earnbook.rules.plan_reads import node_count, unparse
 from earnbook.rules.syntax import Expression
+from earnbook.rules.tiers import levels_by_rank
 
 _PARAMETERS = "record, slot, program_slot, group_slot, processed_at, columns, cells, literals, tables, effects, words"
 _INLINED = frozenset(("_bounded", "_compare", "_counter_is_elapsed"))
@@ -141,7 +142,8 @@ def lower_program(plan: ProgramPlan, inventory: Inventory, evaluate: Callable[[E
     if len(plan.rules) > _RULES_MAX:
         refused = f"the program has more than {_RULES_MAX} rules"
         return LoweredProgram(plan=plan, rules=(), literals=(), refused=refused)
-    facts = ProgramFacts(id=plan.program.id, key=plan.program.key)
+    tiers = {tier.key: levels_by_rank(tier) for tier in plan.program.tiers}
+    facts = ProgramFacts(id=plan.program.id, key=plan.program.key, tiers=tiers)
 
     def writer() -> KernelWriter:
         return KernelWriter(inventory=inventory, literals=literals, program=facts, evaluate=evaluate, calls=CALLS)

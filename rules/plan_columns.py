@@ -13,7 +13,7 @@ from typing import Literal as OneOf
 from earnbook.rules.plan_reads import EventColumn
 from earnbook.rules.syntax import Expression
 
-LiteralKind: TypeAlias = OneOf["text", "counter", "tag", "attribute"]
+LiteralKind: TypeAlias = OneOf["text", "counter", "tag", "attribute", "tier"]
 
 PLACEHOLDER = "event"
 """The variable that stands for the text in the expression of a `LookupTable`."""
@@ -56,6 +56,7 @@ class StateLiteral:
 
     `text`: the code of this text in the text pool (interned when unknown). `counter`, `tag`, `attribute`: the key
     column of this key in `Cells` (for tags the bit number), -1 when no such column exists, which reads as absent.
+    `tier`: the column of the program's tier type of this key.
     """
 
     kind: LiteralKind

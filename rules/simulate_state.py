@@ -15,6 +15,7 @@ from earnbook.rules.issues import suggest
 from earnbook.rules.models import Program
 from earnbook.rules.models_fields import is_number_in_range
 from earnbook.rules.models_tiers import Level
+from earnbook.rules.tiers import tier_value
 from earnbook.rules.times import parse_timestamp
 from earnbook.rules.values import Timestamp, Value
 
@@ -134,24 +135,8 @@ def _tiers(document: Any, program: Program) -> dict[str, Value]:
 
 
 def _tier(level: Level, members: Mapping[str, Any], path: str) -> dict[str, Value]:
-    return {
-        "level": level.key,
-        "rank": level.rank,
-        "acquired_at": _time(members.get("acquired_at"), f"{path}.acquired_at"),
-        "expires_at": _time(members.get("expires_at"), f"{path}.expires_at"),
-        "benefits": json_value(level.benefits or {}),
-    }
-
-
-def json_value(value: Any) -> Value:
-    """A value of JSON as CEL sees it: every number is a Decimal (§5.1)."""
-    if isinstance(value, Mapping):
-        return {name: json_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    return value
+    times = [_time(members.get(name), f"{path}.{name}") for name in ("acquired_at", "expires_at")]
+    return tier_value(level, *times)
 
 
 def _members(document: Any, path: str, known: tuple[str, ...] | None) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from earnbook.rules.definitions_resolve import BASE_LEVELS
 from earnbook.rules.models import (
     BroadcastAction,
     CounterAction,
@@ -15,6 +14,7 @@ from earnbook.rules.models import (
     VoidHoldAction,
 )
 from earnbook.rules.plan import ActionPlan
+from earnbook.rules.tiers import BASE_LEVELS
 from earnbook.rules.times import format_duration
 
 

@@ -35,11 +35,11 @@ def test_only_lots_with_a_root_a_maturity_or_a_reference_have_details() -> None:
     ]
 
 
-def test_only_changes_with_a_wide_value_a_window_or_a_text_have_details() -> None:
+def test_only_changes_with_a_wide_value_a_window_a_text_or_a_level_have_details() -> None:
     pool = StringPool()
     code = pool.intern_text("web")
     counter, attribute, set_ = int(StateType.COUNTER), int(StateType.ATTRIBUTE), int(ChangeOperation.SET)
-    number, text = int(Kind.NUMBER), int(Kind.TEXT)
+    number, text, int_, tier = int(Kind.NUMBER), int(Kind.TEXT), int(Kind.INT), int(StateType.TIER)
     columns = _columns(
         "change_seq log_seq action entity state_type key operation value_kind value value_high value_scale reset_at "
         "reset_after",
@@ -48,9 +48,13 @@ def test_only_changes_with_a_wide_value_a_window_or_a_text_have_details() -> Non
         (3, 1, 1, 7, counter, 1, set_, number, -5, 0, 0, NONE, NONE),
         (4, 1, 1, 7, counter, 1, set_, number, 5, 0, 0, 100, 60),
         (5, 1, 1, 7, attribute, 1, set_, text, code, 0, 0, NONE, NONE),
+        (6, 1, 1, 7, tier, 1, set_, int_, 9, 0, 0, 100, 200),
+        (7, 1, 1, 7, tier, 1, set_, int_, 9, 0, 0, 100, NONE),
+        (8, 1, 1, 7, tier, 1, int(ChangeOperation.DELETE), 0, 0, 0, 0, NONE, NONE),
     )
     tables = change_rows(columns, pool)
-    assert tables["changes"].column("value").to_pylist() == [5, -5, -5, 5, 0]
+    assert tables["changes"].column("value").to_pylist() == [5, -5, -5, 5, 0, 9, 9, 0]
+    assert [tuple(row.values()) for row in tables["tier_changes"].to_pylist()] == [(6, 100, 200), (7, 100, None)]
     assert [tuple(row.values()) for row in tables["change_details"].to_pylist()] == [
         (3, 0, None, None, None),
         (4, 0, 100, 60, None),

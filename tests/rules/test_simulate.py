@@ -11,7 +11,8 @@ import pytest
 
 from earnbook.rules.definitions import load_definitions
 from earnbook.rules.simulate import Simulation, render_simulation, simulate_rule
-from earnbook.rules.simulate_state import StateError, json_value, read_state
+from earnbook.rules.simulate_state import StateError, read_state
+from earnbook.rules.tiers import json_value
 from tests.support.definition_files import HEAD
 
 NOW = 1_769_882_400_000_000

@@ -30,6 +30,7 @@ from tests.support.logical import (
     Record,
     RecordOutcome,
     Reject,
+    Tier,
 )
 
 ENTRIES = """
@@ -71,9 +72,16 @@ EVALUATIONS = """
     FROM evaluations ORDER BY log_seq, attempt, rule_order
 """
 CHANGES = """
-    SELECT change_seq, entity_type, entity, state_type, key, operation, old_value, new_value, cause,
+    SELECT change_seq, entity_type, entity, state_type,
+        CASE state_type WHEN 'tier' THEN program || '/' || key ELSE key END AS key, operation,
+        CASE state_type WHEN 'tier' THEN CAST(old_value -> '$.level' AS VARCHAR) ELSE old_value END AS old_value,
+        CASE state_type WHEN 'tier' THEN CAST(new_value -> '$.level' AS VARCHAR) ELSE new_value END AS new_value, cause,
         log_seq AS cause_number, rule, action_index, epoch_us(changed_at) AS changed_at
     FROM changes ORDER BY change_seq
+"""
+TIERS = """
+    SELECT external_id, program, tier, level, epoch_us(acquired_at) AS acquired_at, epoch_us(expires_at) AS expires_at
+    FROM tiers
 """
 COUNTS = """
     SELECT coalesce(sum(rows_read), 0) AS rows_read, coalesce(sum(events), 0) AS events,
@@ -137,6 +145,9 @@ class _Reader:
                     "SELECT program, rule, asset, consumed_minor AS consumed, epoch_us(next_reset_at) AS next "
                     "FROM budgets"
                 )
+            },
+            tiers={
+                (row.pop("external_id"), row.pop("program"), row.pop("tier")): Tier(**row) for row in self._rows(TIERS)
             },
             counts=Counts(**{name: int(count) for name, count in self._rows(COUNTS)[0].items()}),
         )

@@ -37,9 +37,11 @@ from earnbook.ledger.schema import (
 )
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset, look_up, precompute
 from earnbook.rules.lower_kernel import FUNCTIONS_START
+from earnbook.rules.models import Program
 from earnbook.rules.plan_columns import PrecomputedColumn
 from earnbook.rules.proposal import decimals_of
 from earnbook.rules.syntax import Uint
+from earnbook.rules.tiers import levels_by_rank, tier_value
 from earnbook.rules.values import CelError, EvaluationError, Timestamp, Value
 
 NOW = 1_767_225_600_000_000
@@ -67,6 +69,8 @@ class Entity:
     tags: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     status: str = "ACTIVE"
+    tiers: dict[str, tuple[str, int, int | None]] = field(default_factory=dict)
+    """Level, acquired_at and expires_at by tier type."""
 
     def scope(self, now: int) -> dict[str, Value]:
         """The state as a CEL variable."""
@@ -79,6 +83,17 @@ class Entity:
                 counters[key] = counter
         state = {"counters": counters, "tags": sorted(self.tags), "attributes": dict(self.attributes)}
         return {**state, "status": self.status, "tiers": {}}
+
+    def tier_scope(self, program: Program) -> dict[str, Value]:
+        """`participant.tiers` (§11.1)."""
+        tiers: dict[str, Value] = {}
+        for tier in program.tiers:
+            if tier.key in self.tiers:
+                name, acquired_at, expires_at = self.tiers[tier.key]
+                level = next(level for level in tier.levels if level.key == name)
+                ends = None if expires_at is None else Timestamp.from_microseconds(expires_at)
+                tiers[tier.key] = tier_value(level, Timestamp.from_microseconds(acquired_at), ends)
+        return tiers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +196,10 @@ def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> l
     results = []
     for number, row in enumerate(rows):
         nobody: dict[str, Value] = {"counters": {}, "tags": [], "attributes": {}, "tiers": {}}
-        participant = nobody if row.participant is None else row.participant.scope(row.now)
         model = program.plan.program
+        participant = nobody
+        if row.participant is not None:
+            participant = row.participant.scope(row.now) | {"tiers": row.participant.tier_scope(model)}
         program_scope = {**row.program.scope(row.now), "id": model.id, "key": model.key}
         group = None if row.group is None else row.group.scope(row.now)
         if group is not None:
@@ -265,7 +282,7 @@ def _cell(cell: Any, scale: int, pool: Pool) -> tuple[Kind, int]:
 
 
 def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[Cells, np.ndarray[Any, Any]]:
-    keys: dict[str, dict[str, int]] = {"counter": {}, "tag": {}, "attribute": {}}
+    keys: dict[str, dict[str, int]] = {"counter": {}, "tag": {}, "attribute": {}, "tier": {}}
     literals = []
     for literal in program.literals:
         if literal.kind == "text":
@@ -297,6 +314,7 @@ def _cells(program: CompiledProgram, rows: Sequence[Row], pool: Pool) -> tuple[C
         group = (2 * len(rows) + number, row.group or Entity())
         for slot, entity in ((2 * number, row.program), (2 * number + 1, row.participant or Entity()), group):
             _fill(cells, slot, entity, keys, pool)
+            _fill_tiers(cells, slot, entity, keys["tier"], program.plan.program)
     return cells, np.array(literals or [0], dtype=np.int64)
 
 
@@ -324,6 +342,16 @@ def _fill(cells: Cells, slot: int, entity: Entity, keys: dict[str, dict[str, int
         if key in keys["attribute"]:
             cells.attribute_kind[slot, keys["attribute"][key]] = Kind.TEXT
             cells.attribute_value[slot, keys["attribute"][key]] = pool.code_of(text)
+
+
+def _fill_tiers(cells: Cells, slot: int, entity: Entity, columns: dict[str, int], program: Program) -> None:
+    for tier in program.tiers:
+        if tier.key in entity.tiers and tier.key in columns:
+            column = columns[tier.key]
+            name, acquired_at, expires_at = entity.tiers[tier.key]
+            cells.tier_level[slot, column] = 1 + [level.key for level in levels_by_rank(tier)].index(name)
+            cells.tier_acquired_at[slot, column] = acquired_at
+            cells.tier_expires_at[slot, column] = TIME_NONE if expires_at is None else expires_at
 
 
 def _tables(ruleset: CompiledRuleset, pool: Pool) -> Tables:

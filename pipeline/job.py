@@ -318,7 +318,7 @@ class Job:
         until = int(TIME_NONE) if is_event_clock else self._clock.end_of_batch(self._book_clock)
         reach = max(self._book_clock, until, int(base.max()) if len(base) else 0)
         named = prefetch_records(self._connection, engine, records, has_holders=self._start.holder > 0)
-        if self._start.lot_seq:
+        if self._start.holder:
             prefetch_due(self._connection, engine, reach)
         started = self.tally.seconds("prefetch", started)
         first_at = max(self._book_clock, int(base[0])) if len(base) else reach

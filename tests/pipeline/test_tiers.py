@@ -183,7 +183,7 @@ def test_ranks_may_change_and_levels_may_not_go(tmp_path: Path) -> None:
         ("bob", "loyalty", "status", "silver", 10, "02", None),
     ]
     with pytest.raises(IssueError, match="cannot be removed"):
-        run_in(tmp_path, Scenario(definitions=definitions([level("gold", 20, 2000)]), runs=RUNS[2:3]))
+        run_in(tmp_path, Scenario(definitions=definitions(swapped[:2]), runs=RUNS[2:3]))
 
 
 def test_a_lifecycle_is_refused_until_it_is_executed(tmp_path: Path) -> None:

@@ -143,7 +143,10 @@ class ProgramTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """All definitions of a run; counters, tags, attributes and tiers are the numbers of distinct keys in the cells."""
+    """All definitions of a run; counters, tags, attributes and tiers are the numbers of distinct keys in the cells.
+
+    `has_members`: operations of the run are about profiles, groups or members, so that these are loaded and kept.
+    """
 
     assets: tuple[AssetTerms, ...]
     programs: tuple[ProgramTerms, ...]
@@ -152,6 +155,7 @@ class Terms:
     attributes: int = 0
     tiers: int = 0
     budgets: tuple[BudgetTerms, ...] = ()
+    has_members: bool = False
 
     def __post_init__(self) -> None:
         """Programs are dense; ValueError otherwise."""

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from earnbook.ledger.members import Members
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import Rows
 from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind
@@ -57,6 +58,14 @@ def open_lot_rows(columns: Rows, pool: StringPool) -> pa.Table:
     return table_of("open_lots", {**columns, **dates, **stamps}, STATE_TABLES["open_lots"])
 
 
+def member_rows(members: Members) -> pa.Table:
+    """The state of members of groups."""
+    holder, member, role, status = zip(*rows, strict=True) if (rows := list(members.rows())) else ((), (), (), ())
+    columns = {"holder": holder, "member": member, "role": role, "status": status}
+    schema = STATE_TABLES["members"]
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
 def window_rows(columns: Rows) -> pa.Table:
     """The state of counters: no window is null."""
     windows = {name: _nullable_times(columns[name]) for name in ("reset_at", "reset_after")}
@@ -100,7 +109,7 @@ def holder_rows(columns: Rows, people: People) -> pa.Table:
             "number": columns["number"],
             "kind": np.where(is_group, int(EntityType.GROUP), int(EntityType.PARTICIPANT)),
             "external_id": people.texts(columns["person"]),
-            "given_id": None,
+            "given_id": people.own_ids(columns["person"]),
             "log_seq": columns["log_seq"],
         },
     )
@@ -138,6 +147,7 @@ def operation_rows(records: pa.Table, outcomes: Rows, is_event: np.ndarray[Any, 
             **_common(records, outcomes, sources),
             "type": records.column("operation"),
             "effective_at": records.column("timestamp"),
+            "holder": outcomes["holder"],
             "fields": records.column("fields"),
         },
     )

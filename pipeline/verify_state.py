@@ -20,6 +20,11 @@ _PROPERTIES = {
     "attributes": "I13",
     "enrollments": "I13",
     "budgets": "I14",
+    "holder_statuses": "I13",
+    "profiles": "I13",
+    "members": "I13",
+    "program_statuses": "I13",
+    "asset_links": "I13",
 }
 
 

@@ -39,6 +39,7 @@ from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
 from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects
+from earnbook.pipeline.run_results import NO_RECORDS, RunResults
 from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.source_mapping import SourceMapping
 from earnbook.pipeline.stage import Staged, StagedSource, StageRequest, stage_inputs
@@ -97,6 +98,7 @@ class Job:
         self._pending: Future[CommittedBatch] | None = None
         self._engine: Engine | None = None
         self._sources: Int64s = np.zeros(0, np.int64)
+        self._results = RunResults(connection, self._registry, load.definitions.organization.id)
         self._warnings: list[str] = summarise_warnings(load.definitions.warnings)
         self._notes: list[str] = []
         self._is_loaded = False
@@ -198,6 +200,8 @@ class Job:
                 self._decide_batch(waiting, is_last=True)
             self._count_dropped_only(waiting)
             self._request.progress(Progress(stage="decide", done=total, total=total))
+            if self._request.results is not None and not self.tally.batches:
+                self._request.results(self._results.of_batch(NO_RECORDS))
             self._finish()
 
     def advance(self) -> None:
@@ -354,6 +358,8 @@ class Job:
         started = self.tally.seconds("decide", started)
         request = self._commit_request(batch, decided, first_at=first_at, loads_now=loads_now, is_last=is_last)
         self._commit(request)
+        if self._request.results is not None:
+            self._request.results(self._results.of_batch(decided.tables))
         self.tally.seconds("wait for commit", started)
 
     def _loads_now(self, batch: _Batch) -> bool:

@@ -16,6 +16,7 @@ from earnbook.ledger.layout import (
     HOLDER_KINDS,
     HOLDER_NUMBERS,
     NEW_HOLDERS,
+    PENDING_DUE,
     PERSON_ORIGINS,
     PERSON_SLOTS,
     R_CHANGES,
@@ -23,6 +24,7 @@ from earnbook.ledger.layout import (
     R_HOLDER,
     R_LOG_SEQ,
     R_NEW_HOLDERS,
+    R_PENDING_DUE,
     R_SLOTS,
     R_UNDO,
     REGISTERS,
@@ -94,4 +96,5 @@ def make_room(state: State, changes: int) -> None:
     state.make_room(UNDO, R_UNDO, _UNDO_PER_CHANGE * (changes + 2))
     state.make_room(NEW_HOLDERS, R_NEW_HOLDERS, 1)
     state.make_room(HOLDER_NUMBERS, R_SLOTS, 1)
-    state.make_room(DUE, R_DUE, 0)
+    state.make_room(PENDING_DUE, R_PENDING_DUE, 1)
+    state.make_room(DUE, R_DUE, 2)

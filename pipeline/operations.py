@@ -19,7 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import classify_amount, classify_counter
+from earnbook.ledger.budgets import reset_by_operation
 from earnbook.ledger.operate_groups import GroupVerbs
 from earnbook.ledger.operate_state import StateVerbs
 from earnbook.ledger.operate_write import make_room, slot_of
@@ -37,6 +39,7 @@ from earnbook.ledger.schema import (
     Status,
 )
 from earnbook.ledger.state import State
+from earnbook.pipeline.budgets import next_reset
 from earnbook.pipeline.operation_fields import PROFILE_FIELDS
 from earnbook.pipeline.people import People
 from earnbook.pipeline.terms import KeyColumns, RunTerms
@@ -174,6 +177,7 @@ class Operations:
             OperationType.ENROLL: self._enroll,
             OperationType.LINK_ASSET: self._link_asset,
             OperationType.UNLINK_ASSET: self._unlink_asset,
+            OperationType.RESET_BUDGET: self._reset_budget,
             OperationType.CREATE_GROUP: self._create_group,
             OperationType.UPDATE_GROUP: self._update_group,
             OperationType.ARCHIVE_GROUP: self._update_group,
@@ -330,6 +334,21 @@ class Operations:
             return Outcome.ASSET_IN_USE
         self._verbs.set_link(operation.program, asset, linked=False)
         return Outcome.OK
+
+    def _reset_budget(self, operation: _Operation) -> Outcome:
+        fields, run = operation.fields, self._run
+        asset = run.asset_indexes.get(fields["asset_id"], -1)
+        if asset < 0:
+            return Outcome.ASSET_NOT_FOUND
+        if all(rule.id != fields["rule_id"] for rule in run.definitions[operation.program].rules):
+            return Outcome.RULE_NOT_FOUND
+        place = run.budget_places.get((fields["rule_id"], asset))
+        if place is None:
+            return Outcome.BUDGET_NOT_FOUND
+        origin = int(self._state.table(at.BUDGETS)[place, at.BUDGET_ORIGIN])
+        next_at = next_reset(run.budgets[place].schedule, origin, self._state.clock)
+        never = int(TIME_NONE)
+        return _effect(reset_by_operation(self._state.handles, place, never if next_at is None else next_at))
 
     # --- groups -----------------------------------------------------------------------------------------------------
 

@@ -66,6 +66,8 @@ class RunTerms:
     """By asset id."""
     budgets: tuple[BudgetPlan, ...]
     """In the order of `Terms.budgets`, then the ends of those that rules have no more."""
+    budget_places: Mapping[tuple[str, int], int]
+    """Where the budget of a rule (id) for an asset (index) stands in `budgets`."""
     unlinks: bool = False
     """Whether any operation of the run unlinks an asset."""
 
@@ -118,6 +120,10 @@ def run_terms(
         keys=keys,
         asset_indexes={entry.id: position for position, entry in enumerate(registry.objects(ObjectKind.ASSET))},
         budgets=budgets,
+        budget_places={
+            (registry.object_entry(ObjectKind.RULE, rule).id, asset - 1): place
+            for (rule, asset), place in capped.items()
+        },
         unlinks=needs.unlinks,
     )
 

@@ -273,6 +273,20 @@ def test_counters_are_set_with_their_windows(tmp_path: Path) -> None:
     assert book.counters == {}
 
 
+def test_a_budget_is_reset_before_its_time(tmp_path: Path) -> None:
+    book = definitions()
+    rule = {**RULES[1], "actions": [{"type": "CREDIT", "asset_id": "PTS", "amount": "5"}]}
+    rule["budgets"] = [{"asset_id": "PTS", "limit": "8", "schedule_type": "INTERVAL", "interval": "24h"}]
+    book["programs"][0]["rules"] = [rule]
+    log = Log().event("alice").event("alice")
+    for asset, key in (("PTS", "visit"), ("PTS", "visit"), ("XXX", "visit"), ("PTS", "nothing"), ("GEM", "visit")):
+        log.operation("reset_budget", program_id="loyalty", rule_id=key, asset_id=asset)
+    log.event("alice")
+    found = decide(tmp_path, log.lines, book=book)
+    assert codes(found)[2:7] == ["OK", "NO_EFFECT", "ASSET_NOT_FOUND", "RULE_NOT_FOUND", "BUDGET_NOT_FOUND"]
+    assert found.balances["PARTICIPANT", "alice", "PTS", "AVAILABLE"] == 1000
+
+
 def test_repeats_are_dropped_and_other_payloads_refused(tmp_path: Path) -> None:
     log = Log().operation("upsert_participant", external_id="alice", attributes={"a": "1"})
     lines = [*log.lines, log.lines[0], log.lines[0].replace('"1"', '"2"')]

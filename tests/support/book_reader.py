@@ -223,16 +223,14 @@ def _change(row: dict[str, Any], scales: dict[str, int]) -> Change:
         scale = scales[row["key"].rpartition("/")[2]]
         for name in ("old_value", "new_value"):
             row[name] = str(int(Decimal(row[name]).scaleb(scale)))
-def _participant(row: dict[str, Any]) -> Participant:
-    profile = {name: row[name] for name in PROFILE if row[name] is not None}
-    return Participant(number=row["number"], status=row["status"], profile=profile)
-
-
-def _change(row: dict[str, Any]) -> Change:
-    entity = (row.pop("entity_type"), row.pop("entity"))
     if row["state_type"] == "counter":
         row |= {name: _plain_number(row[name]) for name in ("old_value", "new_value")}
     return Change(**row, entity=entity)
+
+
+def _participant(row: dict[str, Any]) -> Participant:
+    profile = {name: row[name] for name in PROFILE if row[name] is not None}
+    return Participant(number=row["number"], status=row["status"], profile=profile)
 
 
 def _plain_number(text: str | None) -> str | None:

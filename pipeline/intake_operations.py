@@ -7,6 +7,7 @@ definitions are ids, times microseconds, numbers plain; participants and groups 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -30,7 +31,6 @@ from earnbook.pipeline.intake_json import (
     NumberText,
     Value,
     canonical_number,
-    canonical_value,
     find_number_mistake,
     parse_value,
 )
@@ -51,6 +51,10 @@ from earnbook.rules.times import parse_duration, parse_lot_date
 _AMOUNT = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)((?:[eE][+-]?[0-9]+)?)", re.ASCII)
 _AMOUNT_TEXT_MAX = 1_000
 _KEY_MAX = 255
+_NAMES = {spec.code: spec.names for spec in SPECIFICATIONS.values()}
+
+# Canonical fields hold texts, lists and objects of them, and integers: the plain encoder writes their canonical form.
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _TARGET = "PROGRAM"
 _PERSON_FIELDS = ("external_id", "participant_id")
 
@@ -59,12 +63,8 @@ def examine_operation(row: Row, contract: Contract) -> Record:
     """The operation of a row; raises RowMistake for the first check of §3.5 that applies."""
     kind = row.values.get("type")
     spec = _specification(kind)
-    values = {
-        name: _cell_value(row, value, spec.fields.get(name))
-        for name, value in row.values.items()
-        if not _is_absent_cell(row, name, value, spec)
-    }
-    names = spec.names
+    values = row.values if not row.is_cells else _cell_values(row, spec)
+    names = _NAMES[spec.code]
     for name in values:
         if name not in names:
             why = f"{kind} has no field {name!r}: remove it, or use one of {', '.join(names)}"
@@ -77,7 +77,7 @@ def examine_operation(row: Row, contract: Contract) -> Record:
     _check_numbers(values, spec)
     fields = _check_fields(str(kind), values, spec, contract, program)
     fields |= _check_named(values, spec, participant, is_of_program=is_of_program)
-    fields["type"], fields["effective_at"] = str(kind), NumberText(timestamp)
+    fields["type"], fields["effective_at"] = str(kind), timestamp
     if program >= 0:
         fields["program_id"] = contract.programs[program].id
     return Record(
@@ -88,7 +88,7 @@ def examine_operation(row: Row, contract: Contract) -> Record:
         timestamp=timestamp,
         given=given,
         participant=participant,
-        fields=canonical_value(fields),
+        fields=_CANONICAL.encode(fields),
     )
 
 
@@ -106,9 +106,18 @@ def _specification(kind: Value) -> OperationSpec:
     return SPECIFICATIONS[str(kind)]
 
 
-def _is_absent_cell(row: Row, name: str, value: Value, spec: OperationSpec) -> bool:
+def _cell_values(row: Row, spec: OperationSpec) -> dict[str, Value]:
+    """The fields of CSV cells."""
+    return {
+        name: _cell_value(value, spec.fields.get(name))
+        for name, value in row.values.items()
+        if not _is_absent_cell(name, value, spec)
+    }
+
+
+def _is_absent_cell(name: str, value: Value, spec: OperationSpec) -> bool:
     """Whether an empty CSV cell counts as absent: not where absence could mean "everything" (§3.1)."""
-    if not row.is_cells or value != "":
+    if value != "":
         return False
     field = spec.fields.get(name)
     if field is None:
@@ -116,9 +125,9 @@ def _is_absent_cell(row: Row, name: str, value: Value, spec: OperationSpec) -> b
     return not field.required and not field.is_meant
 
 
-def _cell_value(row: Row, value: Value, field: FieldSpec | None) -> Value:
+def _cell_value(value: Value, field: FieldSpec | None) -> Value:
     """A cell of a list or an object is JSON text (§3.1); text that is not stays text, which check 21 refuses."""
-    if not row.is_cells or field is None or field.kind not in NESTED_KINDS or not isinstance(value, str):
+    if field is None or field.kind not in NESTED_KINDS or not isinstance(value, str):
         return value
     try:
         return parse_value(value)
@@ -174,7 +183,7 @@ def _check_numbers(values: Mapping[str, Value], spec: OperationSpec) -> None:
 
 def _check_fields(
     kind: str, values: Mapping[str, Value], spec: OperationSpec, contract: Contract, program: int
-) -> dict[str, Value]:
+) -> dict[str, object]:
     """Checks 20 and 21: the canonical values of the type's own fields."""
     for name, field in spec.fields.items():
         if field.required and name not in values:
@@ -194,7 +203,7 @@ def _check_fields(
 
 def _check_named(
     values: Mapping[str, Value], spec: OperationSpec, participant: str | None, *, is_of_program: bool
-) -> dict[str, Value]:
+) -> dict[str, object]:
     """Check 21 of the fields that say whom the operation is about; these, as given."""
     if "target" in values and not is_of_program:
         raise _invalid("target", f"must be {_TARGET}, not {shown(values['target'])}")
@@ -203,7 +212,7 @@ def _check_named(
         if named:
             raise _invalid(named[0], f"excludes target: {_TARGET}: leave one of them out")
         return {"target": _TARGET}
-    found: dict[str, Value] = {}
+    found: dict[str, object] = {}
     for name in named:
         value = values[name]
         if value is None or value == "":
@@ -215,7 +224,7 @@ def _check_named(
     return found
 
 
-def _check_field(name: str, value: Value, field: FieldSpec, contract: Contract, program: int) -> Value:
+def _check_field(name: str, value: Value, field: FieldSpec, contract: Contract, program: int) -> object:
     """Check 21 of one field; its canonical value."""
     if value is None or (value == "" and field.length_min > 0):
         raise _invalid(name, "is present but empty: give a value")
@@ -232,7 +241,7 @@ def _check_field(name: str, value: Value, field: FieldSpec, contract: Contract, 
             return _check_word(name, _check_text(name, value, field), field, contract, program)
 
 
-def _check_word(name: str, text: str, field: FieldSpec, contract: Contract, program: int) -> Value:
+def _check_word(name: str, text: str, field: FieldSpec, contract: Contract, program: int) -> str | int:
     """A text of a more special kind."""
     match field.kind:
         case FieldKind.ASSET:
@@ -255,7 +264,7 @@ def _check_word(name: str, text: str, field: FieldSpec, contract: Contract, prog
             return text
 
 
-def _check_time(name: str, text: str, kind: FieldKind) -> Value:
+def _check_time(name: str, text: str, kind: FieldKind) -> str | int:
     """A duration stays as it is written, a time becomes microseconds."""
     try:
         if kind is FieldKind.WINDOW:
@@ -266,7 +275,7 @@ def _check_time(name: str, text: str, kind: FieldKind) -> Value:
     except ValueError as error:
         wanted = "duration such as 720h" + ("" if kind is FieldKind.WINDOW else ", or time")
         raise _invalid(name, f"is no {wanted}: {error}") from None
-    return text if date.is_duration else NumberText(date.microseconds)
+    return text if date.is_duration else date.microseconds
 
 
 def _check_text(name: str, value: Value, field: FieldSpec) -> str:

@@ -63,10 +63,12 @@ def write_rows(output: Output, table: pa.Table, *, amounts: Sequence[str] = ()) 
     with _text_sink(output) as sink:
         match output.format:
             case Format.JSON:
-                sink.write(json.dumps([_plain(row) for row in _row_dicts(shown)], ensure_ascii=False, indent=2) + "\n")
+                sink.write(
+                    json.dumps([plain_value(row) for row in row_dicts(shown)], ensure_ascii=False, indent=2) + "\n"
+                )
             case Format.NDJSON:
-                for row in _row_dicts(shown):
-                    sink.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
+                for row in row_dicts(shown):
+                    sink.write(json.dumps(plain_value(row), ensure_ascii=False) + "\n")
             case Format.CSV:
                 _write_csv(sink, shown)
             case _:
@@ -77,14 +79,14 @@ def write_document(output: Output, document: Mapping[str, object]) -> None:
     """Writes one nested result as JSON (indented) or as one JSON line."""
     indent = None if output.format is Format.NDJSON else 2
     with _text_sink(output) as sink:
-        sink.write(json.dumps(_plain(document), ensure_ascii=False, indent=indent) + "\n")
+        sink.write(json.dumps(plain_value(document), ensure_ascii=False, indent=indent) + "\n")
 
 
 def write_documents(output: Output, documents: Sequence[Mapping[str, object]]) -> None:
     """Writes nested results as JSON lines, one for each."""
     with _text_sink(output) as sink:
         for document in documents:
-            sink.write(json.dumps(_plain(document), ensure_ascii=False) + "\n")
+            sink.write(json.dumps(plain_value(document), ensure_ascii=False) + "\n")
 
 
 def write_shown(output: Output, shown: Shown) -> None:
@@ -103,7 +105,7 @@ def write_shown(output: Output, shown: Shown) -> None:
 
 
 def _section_value(section: Section) -> object:
-    rows = list(_row_dicts(_scaled(section.table, section.amounts)))
+    rows = list(row_dicts(_scaled(section.table, section.amounts)))
     if section.single:
         return rows[0] if rows else None
     return rows
@@ -115,7 +117,8 @@ def write_text(output: Output, text: str) -> None:
         sink.write(text if text.endswith("\n") else text + "\n")
 
 
-def _row_dicts(table: pa.Table) -> Iterator[dict[str, object]]:
+def row_dicts(table: pa.Table) -> Iterator[dict[str, object]]:
+    """The rows of a table, made a few thousand at a time."""
     for batch in table.to_batches(max_chunksize=10_000):
         yield from batch.to_pylist()
 
@@ -123,19 +126,19 @@ def _row_dicts(table: pa.Table) -> Iterator[dict[str, object]]:
 def _write_csv(sink: IO[str], table: pa.Table) -> None:
     writer = csv.writer(sink, lineterminator="\n")
     writer.writerow(table.column_names)
-    for row in _row_dicts(table):
-        writer.writerow([_cell(value) for value in row.values()])
+    for row in row_dicts(table):
+        writer.writerow([plain_cell(value) for value in row.values()])
 
 
-def _cell(value: object) -> str:
+def plain_cell(value: object) -> str:
     """A value as the text of a cell; null is empty, nested values are JSON."""
-    plain = _plain(value)
+    plain = plain_value(value)
     if plain is None:
         return ""
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
-def _plain(value: object) -> Json:
+def plain_value(value: object) -> Json:
     """A value as JSON knows it: decimals and ids as text, times in UTC."""
     match value:
         case None | bool() | int() | str():
@@ -154,9 +157,9 @@ def _plain(value: object) -> Json:
             seconds = Decimal(nanoseconds) / 1_000_000_000
             return f"P{months}M{days}DT{seconds:f}S"
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): plain_value(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain_value(item) for item in value]
         case UUID() | float():
             return str(value)
         case _:
@@ -194,8 +197,8 @@ def _rich_table(table: pa.Table, *, right: Sequence[str] = ()) -> Table:
         number = pa.types.is_integer(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind)
         justify: Literal["left", "right"] = "right" if number or field.name in right else "left"
         shown.add_column(escape(field.name), justify=justify, overflow="fold")
-    for row in _row_dicts(table):
-        shown.add_row(*[Text(_cell(value)) for value in row.values()])
+    for row in row_dicts(table):
+        shown.add_row(*[Text(plain_cell(value)) for value in row.values()])
     return shown
 
 
@@ -205,7 +208,7 @@ def _rich_record(table: pa.Table) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in table.to_pylist()[0].items():
-        grid.add_row(escape(name), Text(_cell(value)))
+        grid.add_row(escape(name), Text(plain_cell(value)))
     return grid
 
 

@@ -15,6 +15,7 @@ from earnbook.jobs.options import (
     output_options,
 )
 from earnbook.jobs.output import progress_listener, say
+from earnbook.jobs.results import ResultsPath, results_file
 from earnbook.jobs.summary import write_summary
 from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, RunReport, RunRequest
 from earnbook.pipeline.drive import run
@@ -116,6 +117,7 @@ class _FailOn(click.ParamType[frozenset[str]]):
     show_default=True,
     help="Keep what every rule did, or only of those that matched.",
 )
+@click.option("--results", type=ResultsPath(), help="Write what became of each record: .ndjson, .csv or .parquet.")
 @click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
 @click.option("--dry-run", is_flag=True, help="Decide and summarise everything, commit nothing.")
 @click.option(
@@ -141,6 +143,7 @@ def command(
     max_rejects: int | None,
     batch_size: int,
     evaluations: str,
+    results: Path | None,
     prune: bool,
     dry_run: bool,
     fail_on: frozenset[str],
@@ -160,7 +163,7 @@ def command(
     """
     clock_mode, clock_fixed_us = clock
     no_horizon, horizon_us = horizon if horizon is not None else (False, None)
-    with progress_listener(output) as progress:
+    with progress_listener(output) as progress, results_file(results) as results_listener:
         report = run(
             RunRequest(
                 book=book,
@@ -183,6 +186,7 @@ def command(
                 batch_records=batch_size,
                 evaluations_full=evaluations == "full",
                 dry_run=dry_run,
+                results=results_listener,
                 progress=progress,
                 warn=lambda warning: say(output, f"Warning: {warning}"),
             )

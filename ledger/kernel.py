@@ -10,6 +10,8 @@ stopped when it is called again:
   `state.name_targets` and calls `decide` again.
 - `TICK`: a budget's reset waits for the tick of its cron expression after R_TICK_AFTER. The caller calls
   `state.give_tick(tick)` and `decide` again.
+- `OPERATE`: the record at the cursor is an operation that Python carries out; it has its number and its time. The
+  caller does that, and calls `finish_operation` with the outcome before it goes on.
 - `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
 - `DONE`: all records have outcomes and due work up to `until` is done.
 
@@ -68,6 +70,7 @@ from earnbook.ledger.layout import (
     WORK_BASE,
     WORK_KIND,
     WORK_PROGRAM,
+    WORK_TYPE,
     matrix,
     vector,
     width,
@@ -82,6 +85,7 @@ from earnbook.ledger.schema import (
     Cells,
     Columns,
     Int64s,
+    OperationType,
     RecordKind,
     Tables,
     UInt64s,
@@ -98,9 +102,12 @@ FULL = -2
 DUE_OVERFLOW = -3
 TEXT_FORMS = -4
 MISS = -5
+OPERATE = -6
 TICK = -7
+NOT_STARTED = -100
 
 _EVENT = int(RecordKind.EVENT)
+_MONEY_LAST = int(OperationType.BURN)
 
 
 class Rules(NamedTuple):
@@ -161,6 +168,19 @@ def decide(
             return int(code)
 
 
+def finish_operation(state: State, columns: Columns, outcome: int) -> int:
+    """Make the operation at the cursor certain, after OPERATE.
+
+    Returns:
+        OPERATE when the next record is another operation to be carried out; anything else: `decide` goes on. So a row
+        of operations does not pass through `decide` with all its arguments one by one.
+    """
+    code = int(_finish_operation(state.handles, columns.now, outcome))
+    if code == FULL:
+        raise MemoryError("an operation was carried out without room for its end")
+    return code
+
+
 @cache
 def _bail_out() -> Any:
     return njit(propose_signature(), cache=True)(_always_bail)
@@ -205,7 +225,7 @@ def _run(
         if registers[R_STEP] == 0:
             look_ahead(handles, record, records)
             code = _start(handles, record, program, now)
-            if code in (FULL, DUE_OVERFLOW, TICK):
+            if code in (FULL, DUE_OVERFLOW, OPERATE, TICK):
                 return code
             if code >= 0:
                 if not _finish(handles, record, code, 0, -1):
@@ -240,12 +260,27 @@ def _run(
 
 
 @compiled
+def _finish_operation(given: Int64s, now: Int64s, outcome: int) -> int:
+    """Finish the operation at the cursor and start the next record if it is one; FULL when the first was undone."""
+    handles = fixed_in(given)
+    work = matrix(handles, WORK)
+    record = vector(handles, REGISTERS)[R_CURSOR]
+    if not _finish(handles, record, outcome, 0, -1):
+        return FULL
+    record += 1
+    if record >= width(handles, WORK) or work[WORK_KIND, record] == _EVENT or work[WORK_TYPE, record] <= _MONEY_LAST:
+        return NOT_STARTED
+    code = _start(handles, record, work[WORK_PROGRAM, record], now[record])
+    return OPERATE if code == OPERATE else NOT_STARTED
+
+
+@compiled
 def _start(handles: Int64s, record: int, program: int, now: int) -> int:
     """Due work, the record's number and clock, then an operation whole or an event's holders.
 
     Returns:
-        FULL, DUE_OVERFLOW, TICK; the outcome of an operation or of an event that was refused; BAIL for an event that
-        now needs its effects.
+        FULL, DUE_OVERFLOW, TICK; OPERATE for an operation that the caller carries out; the outcome of an operation or
+        of an event that was refused; BAIL for an event that now needs its effects.
     """
     registers, work, outcomes = vector(handles, REGISTERS), matrix(handles, WORK), matrix(handles, OUTCOMES)
     at = max(work[WORK_BASE, record], registers[R_CLOCK])
@@ -263,7 +298,7 @@ def _start(handles: Int64s, record: int, program: int, now: int) -> int:
         outcomes[OUTCOME_HOLDER, record] = 0
         outcomes[OUTCOME_RECIPIENT, record] = 0
         mark(handles)
-        return operate(handles, record, program)
+        return OPERATE if work[WORK_TYPE, record] > _MONEY_LAST else operate(handles, record, program)
     code = admit(handles, record, program)
     mark(handles)
     return BAIL if code == 0 else code

@@ -69,6 +69,7 @@ ATTEMPTS = 44  # [ATTEMPT_COLUMNS, row] further attempts at events, column by co
 DUE_CHANGES = 45  # [DUE_CHANGE_COLUMNS, row] changes made by due work, column by column
 TIER_MARKS = 46  # [row, MARK_COLUMNS] what the event at hand did that the evaluation of tiers must know
 ENTRY_REFERENCES = 48  # [ENTRY_REFERENCE_COLUMNS, row] references of entries that no lot carries, column by column
+PROFILES = 49  # [slot, HolderField - 1] text code + 1, 0: absent; without columns where no operation needs them
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
 ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
@@ -214,6 +215,8 @@ TARGET_COLUMNS = 3
 OUTCOME_LOG_SEQ, OUTCOME_PROCESSED, OUTCOME_CODE, OUTCOME_ACTION, OUTCOME_PATTERN = range(5)
 OUTCOME_HOLDER, OUTCOME_RECIPIENT, OUTCOME_LATE = range(5, 8)
 OUTCOME_COLUMNS = 8
+
+PROFILE_COLUMNS = 6
 
 MOVEMENT_COLUMNS = 9
 DUE_ENTRY_COLUMNS = 4

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import join_words
-from earnbook.ledger.schema import RecordKind
+from earnbook.ledger.schema import RecordKind, Status
 from earnbook.ledger.state import State
 
 Rows = dict[str, npt.NDArray[Any]]
@@ -143,6 +143,36 @@ def system_balances(state: State, *, since_entry: int) -> list[tuple[int, int, i
             if last > since_entry:
                 rows.append((account, number, join_words(low, high), last))
     return rows
+
+
+def holder_statuses(state: State) -> Rows:
+    """Holders that are not ACTIVE: holder, status."""
+    first = len(state.terms.programs)
+    status = state.cells.status[: state.slots]
+    slots = first + np.flatnonzero(status[first:] != int(Status.ACTIVE))
+    return {"holder": state.numbers[slots], "status": status[slots]}
+
+
+def profiles(state: State) -> Rows:
+    """Texts of holders: holder, field (HolderField), text (a code)."""
+    texts = state.table(at.PROFILES)[: state.slots]
+    slot, column = np.nonzero(texts)
+    return {"holder": state.numbers[slot], "field": (column + 1).astype(np.int8), "text": texts[slot, column] - 1}
+
+
+def program_statuses(state: State) -> Rows:
+    """Every program with its status in force: program, status."""
+    rows = state.table(at.PROGRAMS)[: len(state.terms.programs)]
+    return {
+        "program": rows[:, at.PROGRAM_NUMBER].astype(np.int32),
+        "status": rows[:, at.PROGRAM_STATUS].astype(np.int8),
+    }
+
+
+def asset_links(state: State) -> Rows:
+    """Which programs may use which assets: program, asset, as numbers."""
+    program, asset = np.nonzero(state.table(at.LINKS)[: len(state.terms.programs), : len(state.terms.assets)])
+    return {"program": (program + 1).astype(np.int32), "asset": (asset + 1).astype(np.int32)}
 
 
 def account_codes(state: State, slots: npt.NDArray[np.int64], buckets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -206,6 +206,18 @@ class Role(IntEnum):
     MEMBER = 2
 
 
+class HolderField(IntEnum):
+    """What a change of a participant or a group is about: its status, or one of its texts (§8.2, §8.3)."""
+
+    STATUS = 0
+    EMAIL = 1
+    PHONE = 2
+    FIRST_NAME = 3
+    LAST_NAME = 4
+    DISPLAY_NAME = 5
+    NAME = 6  # of a group
+
+
 class ActionResult(IntEnum):
     """What became of one action of a matched rule (§18.5)."""
 

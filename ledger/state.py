@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import format_mantissa
+from earnbook.ledger.members import Members
 from earnbook.ledger.patterns import index_patterns
 from earnbook.ledger.schema import (
     FX_ACTION,
@@ -27,9 +28,9 @@ from earnbook.ledger.schema import (
     Bail,
     Cells,
     EntityType,
+    Int8s,
     Int64s,
     Kind,
-    Status,
     TargetKind,
     UInt64s,
     word_count,
@@ -56,6 +57,7 @@ _SLOT_TABLES = (
     at.TIER_LEVEL,
     at.TIER_ACQUIRED,
     at.TIER_EXPIRES,
+    at.PROFILES,
 )
 _BY_COLUMN = {
     at.MOVEMENTS: at.MOVEMENT_COLUMNS,
@@ -152,6 +154,7 @@ class State:
             self._tables[table] = array
         self.words: UInt64s = np.zeros(WORD_SECTIONS * terms.words, np.uint64)
         self.persons = 0
+        self.members = Members()
         self._set_registers(registers or Registers(), stride)
         self._add_programs()
         self._renew_handles()
@@ -160,6 +163,10 @@ class State:
 
     def table(self, table: int) -> Int64s:
         """A table of integers of `ledger.layout`, the array itself."""
+        return self._tables[table]  # type: ignore[return-value]
+
+    def bytes_of(self, table: int) -> Int8s:
+        """A table of bytes of `ledger.layout`, the array itself."""
         return self._tables[table]  # type: ignore[return-value]
 
     def register(self, register: int) -> int:
@@ -192,6 +199,10 @@ class State:
     def slot(self) -> int:
         """The slot of the participant at hand, -1: none."""
         return self.register(at.R_SLOT)
+
+    def set_holder(self, number: int) -> None:
+        """Say whom the operation at hand is about: the number of a holder."""
+        self.table(at.OUTCOMES)[at.OUTCOME_HOLDER, self.cursor] = number
 
     @property
     def group(self) -> int:
@@ -328,6 +339,15 @@ class State:
         self.table(at.REGISTERS)[0, at.R_FULL] = 0
         self._renew_handles()
 
+    def make_room(self, table: int, register: int, rows: int) -> None:
+        """Room for so many more rows of a table that the record at hand appends to, the slack left alone."""
+        while True:
+            size = self._tables[table].shape[1 if table in _BY_COLUMN else 0]
+            if self.register(register) + rows + at.SLACK < size:
+                return
+            self.table(at.REGISTERS)[0, at.R_FULL] = table + 1
+            self.grow()
+
     def reserve(self, table: int, rows: int) -> None:
         """Make room for so many more rows in a table stored row by row."""
         used = {at.LOTS: self.register(at.R_LOTS), at.DUE: self.register(at.R_DUE), at.HOLDER_NUMBERS: self.slots}
@@ -399,6 +419,7 @@ class State:
             at.TIER_LEVEL: max(1, len(terms.tiers)),
             at.TIER_ACQUIRED: max(1, len(terms.tiers)),
             at.TIER_EXPIRES: max(1, len(terms.tiers)),
+            at.PROFILES: at.PROFILE_COLUMNS if terms.has_members else 0,
         }
 
     def _set_registers(self, start: Registers, stride: int) -> None:
@@ -418,7 +439,7 @@ class State:
     def _add_programs(self) -> None:
         count = len(self.terms.programs)
         self.table(at.HOLDER_NUMBERS)[:count, 0] = [-program.number for program in self.terms.programs]
-        self._tables[at.STATUS][:count, 0] = int(Status.ACTIVE)
+        self._tables[at.STATUS][:count, 0] = [int(program.status) for program in self.terms.programs]
         self._tables[at.HOLDER_KINDS][:count, 0] = int(EntityType.PROGRAM)
         self.table(at.REGISTERS)[0, at.R_SLOTS] = count
 

@@ -168,6 +168,12 @@ def budgets(state: State) -> Rows:
     return {"budget": begun[:, at.BUDGET_NUMBER].astype(np.int32), "consumed": begun[:, at.BUDGET_CONSUMED].copy()}
 
 
+def load_profiles(state: State, *, slots: Numbers, fields: Numbers, texts: Numbers) -> None:
+    """Texts of holders: HolderField and code."""
+    rows, columns = _cells(state, slots, np.asarray(fields, np.int64) - 1, at.PROFILE_COLUMNS, "fields")
+    state.table(at.PROFILES)[rows, columns] = np.asarray(texts, np.int64) + 1
+
+
 def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
     """Open lots, in any order.
 

@@ -148,6 +148,7 @@ class Terms:
     """All definitions of a run; counters, tags and attributes are the numbers of distinct keys in the cells.
 
     `tiers` are the tier types in the order of their columns: those of one program together, by number.
+    `has_members`: operations of the run are about profiles, groups or members, so that these are loaded and kept.
     """
 
     assets: tuple[AssetTerms, ...]
@@ -157,6 +158,7 @@ class Terms:
     attributes: int = 0
     tiers: tuple[TierTerms, ...] = ()
     budgets: tuple[BudgetTerms, ...] = ()
+    has_members: bool = False
 
     def __post_init__(self) -> None:
         """Programs are dense and tier types in order; ValueError otherwise."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import pyarrow as pa
+
 BATCH_RECORDS_DEFAULT = 1_000_000
 """Records of one batch (§4.1)."""
 
@@ -55,6 +57,10 @@ ProgressListener = Callable[[Progress], None]
 WarningListener = Callable[[str], None]
 
 
+ResultsListener = Callable[[pa.Table], None]
+"""Takes the results of a batch (`run_results.RESULT_COLUMNS`), in log order."""
+
+
 def _silent(_: Progress | str) -> None:
     """No listener."""
 
@@ -87,6 +93,8 @@ class RunRequest:
     wall_clock_us: int | None = None
     """One reading of the wall clock, passed in (never read in the core); None: `drive` reads it once."""
     progress: ProgressListener = field(default=_silent)
+    results: ResultsListener | None = None
+    """Takes what became of each record; None: nobody asks."""
     warn: WarningListener = field(default=_silent)
     """Told, before anything is decided, what the summary will warn of as well (§4.3)."""
 

@@ -17,9 +17,19 @@ import pyarrow as pa
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import join_words
-from earnbook.ledger.kernel import DONE, MISS, TICK, Rules, decide, propose_list
+from earnbook.ledger.kernel import DONE, MISS, OPERATE, TICK, Rules, decide, finish_operation, propose_list
 from earnbook.ledger.pool import StringPool
-from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
+from earnbook.ledger.results import (
+    asset_links,
+    batch_tables,
+    holder_statuses,
+    outcomes,
+    profiles,
+    program_statuses,
+    system_balances,
+    touched_balances,
+    work_of,
+)
 from earnbook.ledger.schema import (
     BAIL,
     FX_COLUMNS,
@@ -39,7 +49,7 @@ from earnbook.pipeline.budgets import ENDED, next_reset
 from earnbook.pipeline.columns import TextTables, batch_columns, event_of
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.evaluations import Patterns
-from earnbook.pipeline.operations import operation_columns
+from earnbook.pipeline.operations import Operations, operation_columns
 from earnbook.pipeline.people import Named, People
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.rows import (
@@ -48,6 +58,7 @@ from earnbook.pipeline.rows import (
     holder_rows,
     lot_move_rows,
     lot_rows,
+    member_rows,
     open_lot_rows,
     operation_rows,
     reference_rows,
@@ -148,6 +159,7 @@ class Engine:
             pool=pool,
             load=lambda: load_persons(self),
         )
+        self.operations = Operations(self.state, run, pool, self.people)
 
     def execute(
         self, records: pa.Table, named: Named, *, batch: int, base: Int64s, until: int, sources: Int64s
@@ -175,6 +187,7 @@ class Engine:
                 **operation_columns(records, self.run),
             )
         )
+        self.operations.begin(records, named.participant)
         bailed = self._decide(records, columns, named.participant, until)
         return self._results(records, batch, sources, bailed)
 
@@ -196,6 +209,13 @@ class Engine:
         rows["tiers"] = tier_rows(tables["tiers"])
         rows["budgets"] = self._budget_rows()
         rows["open_lots"] = open_lot_rows(tables["open_lots"], self.pool)
+        rows |= self._member_rows()
+        for name, found in (
+            ("holder_statuses", holder_statuses(self.state)),
+            ("program_statuses", program_statuses(self.state)),
+            ("asset_links", asset_links(self.state)),
+        ):
+            rows[name] = table_of(name, found, STATE_TABLES[name])
         systems = system_balances(self.state, since_entry=0)
         rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
         return rows
@@ -247,6 +267,17 @@ class Engine:
                 first = next_reset(plan.schedule, at_us, at_us)
                 begin_budget(self.state, place, number=number, origin=at_us, next_reset_at=first)
 
+    def _member_rows(self) -> dict[str, pa.Table]:
+        """Profiles and members, where the run has them at all."""
+        if not self.run.terms.has_members:
+            return {}
+        texts = profiles(self.state)
+        texts["text"] = self.pool.texts(texts["text"])
+        return {
+            "profiles": table_of("profiles", texts, STATE_TABLES["profiles"]),
+            "members": member_rows(self.state.members),
+        }
+
     def entities(self) -> pa.Array:
         """The numbers of everything the checkpoint speaks of: holders, and programs negated."""
         return pa.array(self.state.numbers, pa.int64())
@@ -261,8 +292,11 @@ class Engine:
             if code == TICK:
                 self._give_tick()
                 continue
-            if code == MISS:
-                self._look_up_target()
+            if code in (MISS, OPERATE):
+                if code == MISS:
+                    self._look_up_target()
+                else:
+                    self._operate(columns)
                 rules = rules._replace(tables=self._tables.current())
                 continue
             if code != BAIL:
@@ -284,6 +318,11 @@ class Engine:
         """Look up the target that the event at hand names and no column foretold."""
         kind, code = self.state.missing_target
         self._targets.look_up(kind, np.array([code]))
+
+    def _operate(self, columns: Columns) -> None:
+        """Carry out the operation at the cursor, and those that follow it."""
+        while finish_operation(self.state, columns, self.operations.carry_out(self.state.cursor)) == OPERATE:
+            pass
 
     def _propose_row(self, records: pa.Table, columns: Columns, persons: Int64s) -> None:
         """The closures propose for the record at the cursor."""
@@ -331,7 +370,8 @@ class Engine:
     def _program(self, slot: int, now: int) -> dict[str, Value]:
         """The variable `program` (§11.1)."""
         definition = self.run.definitions[slot]
-        identity: dict[str, Value] = {"id": definition.id, "key": definition.key, "status": definition.status}
+        status = Status(int(self.state.cells.status[slot])).name
+        identity: dict[str, Value] = {"id": definition.id, "key": definition.key, "status": status}
         return identity | self._state_of(slot, now)
 
     def _group(self, row: int, now: int) -> dict[str, Value] | None:
@@ -373,6 +413,8 @@ class Engine:
     def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: Mapping[Bail, int]) -> Decided:
         state = self.state
         decided, found = batch_tables(state), outcomes(state)
+        if self.operations.usage.is_wanted:
+            self.operations.usage.note_batch()
         is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)
         found["pattern"] = self._patterns.numbers(state)[found["pattern"] + 1]
         snapshots = touched_balances(state)

@@ -55,15 +55,22 @@ _SHOWN_CHARACTERS_MAX = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What rows are checked against: objects by id or key, the default program, and the limits of time (§4.3, §4.6)."""
+    """What rows are checked against: objects by id or key, the default program, and the limits of time (§4.3, §4.6).
+
+    `rules` and `tiers` stand with the index of their program.
+    """
 
     programs: tuple[Reference, ...]
     assets: tuple[Reference, ...] = ()
+    rules: tuple[tuple[int, Reference], ...] = ()
+    tiers: tuple[tuple[int, Reference], ...] = ()
     default_program: int | None = None
     horizon_us: int | None = None
     assume_utc: bool = False
     program_numbers: Mapping[str, int] = field(init=False)
     asset_ids: Mapping[str, str] = field(init=False)
+    rule_ids: Mapping[tuple[int, str], str] = field(init=False)
+    tier_ids: Mapping[tuple[int, str], str] = field(init=False)
 
     def __post_init__(self) -> None:
         programs = {program.key: number for number, program in enumerate(self.programs)}
@@ -71,6 +78,8 @@ class Contract:
         assets = {asset.key: asset.id for asset in self.assets} | {asset.id.lower(): asset.id for asset in self.assets}
         object.__setattr__(self, "program_numbers", programs)
         object.__setattr__(self, "asset_ids", assets)
+        object.__setattr__(self, "rule_ids", _ids_of(self.rules))
+        object.__setattr__(self, "tier_ids", _ids_of(self.tiers))
 
     def program_number(self, text: str) -> int | None:
         """The index of the program that a text names; text of UUID form is always an id (§2.2)."""
@@ -79,6 +88,20 @@ class Contract:
     def asset_id(self, text: str) -> str:
         """The id of the asset that a text names; the text itself where there is no such asset."""
         return self.asset_ids.get(text.lower() if is_uuid(text) else text, text)
+
+    def rule_id(self, program: int, text: str) -> str:
+        """The id of the rule of a program that a text names; the text itself where there is no such rule."""
+        return self.rule_ids.get((program, text.lower() if is_uuid(text) else text), text)
+
+    def tier_id(self, program: int, text: str) -> str:
+        """The id of the tier type of a program that a text names; the text itself where there is no such type."""
+        return self.tier_ids.get((program, text.lower() if is_uuid(text) else text), text)
+
+
+def _ids_of(objects: tuple[tuple[int, Reference], ...]) -> dict[tuple[int, str], str]:
+    """Ids by program and text, keys first so that text of UUID form means an id (§2.2)."""
+    keys = {(program, item.key): item.id for program, item in objects}
+    return keys | {(program, item.id.lower()): item.id for program, item in objects}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,8 +290,8 @@ def _check_participant(values: Mapping[str, Value]) -> tuple[Given, str]:
             "the row has external_id and participant_id: give one of them",
         )
     if by_key is not None:
-        return Given.EXTERNAL_ID, _check_holder(by_key, "external_id", RejectReason.INVALID_PARTICIPANT)
-    return Given.PARTICIPANT_ID, _check_holder_id(by_id, "participant_id", RejectReason.INVALID_PARTICIPANT)
+        return Given.EXTERNAL_ID, check_holder(by_key, "external_id", RejectReason.INVALID_PARTICIPANT)
+    return Given.PARTICIPANT_ID, check_holder_id(by_id, "participant_id", RejectReason.INVALID_PARTICIPANT)
 
 
 def _check_recipient(values: Mapping[str, Value]) -> tuple[Given, str | None]:
@@ -282,13 +305,14 @@ def _check_recipient(values: Mapping[str, Value]) -> tuple[Given, str | None]:
         )
     if by_key is not None:
         name = "recipient_external_id"
-        return Given.RECIPIENT_EXTERNAL_ID, _check_holder(by_key, name, RejectReason.INVALID_RECIPIENT)
+        return Given.RECIPIENT_EXTERNAL_ID, check_holder(by_key, name, RejectReason.INVALID_RECIPIENT)
     if by_id is not None:
-        return Given.RECIPIENT_ID, _check_holder_id(by_id, "recipient_id", RejectReason.INVALID_RECIPIENT)
+        return Given.RECIPIENT_ID, check_holder_id(by_id, "recipient_id", RejectReason.INVALID_RECIPIENT)
     return NOBODY, None
 
 
-def _check_holder(value: Value, name: str, reason: RejectReason) -> str:
+def check_holder(value: Value, name: str, reason: RejectReason) -> str:
+    """Checks 13 and 15 of an external id."""
     text = _text_or_integer(value)
     if text is None:
         raise RowMistake(reason, name, f"{name} must be a text, not {shown(value)}")
@@ -299,7 +323,8 @@ def _check_holder(value: Value, name: str, reason: RejectReason) -> str:
     return text
 
 
-def _check_holder_id(value: Value, name: str, reason: RejectReason) -> str:
+def check_holder_id(value: Value, name: str, reason: RejectReason) -> str:
+    """Checks 13 and 15 of a participant id."""
     if not isinstance(value, str) or not is_uuid(value):
         raise RowMistake(
             reason,

@@ -32,20 +32,23 @@ from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
 from earnbook.pipeline.load import find_due_holders, load_patterns, load_registers, load_registry, stored_rejects
 from earnbook.pipeline.look_ahead import LookAhead
+from earnbook.pipeline.operation_needs import OperationNeeds, operation_needs
 from earnbook.pipeline.order import SeenKeys, drop_duplicates
 from earnbook.pipeline.originals import find_originals
 from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
 from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects
+from earnbook.pipeline.run_results import NO_RECORDS, RunResults
 from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.source_mapping import SourceMapping
 from earnbook.pipeline.stage import Staged, StagedSource, StageRequest, stage_inputs
+from earnbook.pipeline.standing import standing_of
 from earnbook.pipeline.store import Book
 from earnbook.pipeline.store_checkpoint import Checkpoint
 from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.pipeline.tally import Tally, balances_by_class
-from earnbook.pipeline.terms import run_terms
+from earnbook.pipeline.terms import RunTerms, run_terms
 from earnbook.rules.compile import compile_ruleset
 from earnbook.rules.issues import summarise_warnings
 
@@ -86,7 +89,8 @@ class Job:
         number_objects(self._registry, load)
         self._ruleset = compile_ruleset(load.definitions, kernel=request.kernel)
         self._pool = StringPool()
-        self._terms = run_terms(load, self._ruleset, self._registry, self._pool, clock=self._start.book_clock or 0)
+        self._standing = standing_of(connection, self._registry, load)
+        self._terms = self._make_terms(OperationNeeds())
         warm_up(self._terms)
         self._batch = self._start.batch
         self._book_clock = self._start.book_clock or 0
@@ -94,12 +98,21 @@ class Job:
         self._pending: Future[CommittedBatch] | None = None
         self._engine: Engine | None = None
         self._sources: Int64s = np.zeros(0, np.int64)
+        self._results = RunResults(connection, self._registry, load.definitions.organization.id)
         self._warnings: list[str] = summarise_warnings(load.definitions.warnings)
         self._notes: list[str] = []
         self._is_loaded = False
         self._hashes: tuple[str, ...] = ()
         self._known_rejects: set[tuple[str, int, int]] = set()
         self.tally.seconds("rules", started)
+
+    def _make_terms(self, needs: OperationNeeds) -> RunTerms:
+        """The terms of the run, once it is known what its operations need."""
+        standing = self._standing
+        clock = self._start.book_clock or 0
+        return run_terms(
+            self._load, self._ruleset, self._registry, self._pool, clock=clock, standing=standing, needs=needs
+        )
 
     # --- before anything is decided ---------------------------------------------------------------------------------
 
@@ -120,6 +133,8 @@ class Job:
                 inputs=request.inputs,
                 programs=programs,
                 assets=tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.ASSET)),
+                rules=self._owned(ObjectKind.RULE),
+                tiers=self._owned(ObjectKind.TIER),
                 default_program=None if default is None else _find_program(programs, default),
                 format=request.format,
                 mapping=None
@@ -134,8 +149,15 @@ class Job:
                 progress=request.progress,
             )
         )
+        needs = operation_needs(staged.operations())
+        if needs != OperationNeeds():
+            self._terms = self._make_terms(needs)
         self.tally.seconds("read", started)
         return staged
+
+    def _owned(self, kind: ObjectKind) -> tuple[tuple[int, Reference], ...]:
+        """Objects of programs, with the index of their program."""
+        return tuple((entry.program - 1, Reference(entry.id, entry.key)) for entry in self._registry.objects(kind))
 
     def check(self, staged: Staged) -> None:
         """Refuse what must be refused before the first commit; collect warnings, and say at once what is about time."""
@@ -178,6 +200,8 @@ class Job:
                 self._decide_batch(waiting, is_last=True)
             self._count_dropped_only(waiting)
             self._request.progress(Progress(stage="decide", done=total, total=total))
+            if self._request.results is not None and not self.tally.batches:
+                self._request.results(self._results.of_batch(NO_RECORDS))
             self._finish()
 
     def advance(self) -> None:
@@ -334,6 +358,8 @@ class Job:
         started = self.tally.seconds("decide", started)
         request = self._commit_request(batch, decided, first_at=first_at, loads_now=loads_now, is_last=is_last)
         self._commit(request)
+        if self._request.results is not None:
+            self._request.results(self._results.of_batch(decided.tables))
         self.tally.seconds("wait for commit", started)
 
     def _loads_now(self, batch: _Batch) -> bool:
@@ -389,8 +415,15 @@ class Job:
             if loads_now
             else None,
             ruleset=load.stored if loads_now else None,
-            checkpoint=Checkpoint(entities=engine.entities(), tables=engine.checkpoint()) if is_last else None,
+            checkpoint=self._checkpoint(engine) if is_last else None,
         )
+
+    def _checkpoint(self, engine: Engine) -> Checkpoint:
+        """The state of the run's entities; what it did not look at, and what is not loaded yet, stays."""
+        kept = set() if self._terms.terms.has_members else {"profiles", "members"}
+        if not self._is_in_force():
+            kept |= {"program_statuses", "asset_links"}
+        return Checkpoint(entities=engine.entities(), tables=engine.checkpoint(), kept=frozenset(kept))
 
     def _is_in_force(self) -> bool:
         """Whether the definitions of this run are those of the book, after what was committed so far."""

@@ -161,33 +161,36 @@ def find_holders(
     """Which of the given texts are holders of the book, of one kind.
 
     `external_ids` are external ids (of groups: keys), `ids` UUIDs as lower-case text; both without repeats. Rows:
-    `given` (the text), `by_id` (bool), `number`, `kind`, `external_id`; texts that nobody has give no row.
+    `given` (the text), `by_id` (bool), `number`, `kind`, `external_id`, `given_id`; texts that nobody has give no row.
     """
     parts = []
     if external_ids is not None and len(external_ids):
         connection.register("wanted_texts", pa.table({"given": external_ids.cast(pa.string())}))
         parts.append(
-            f"""SELECT w.given, false AS by_id, h.number, h.kind, h.external_id
+            f"""SELECT w.given, false AS by_id, h.number, h.kind, h.external_id, h.given_id
             FROM store.holders AS h JOIN wanted_texts AS w ON h.external_id = w.given AND h.kind = {int(kind)}"""
         )
     if ids is not None and len(ids):
         connection.register("wanted_ids", pa.table({"given": ids.cast(pa.string())}))
         parts.append(
-            f"""SELECT w.given, true AS by_id, h.number, h.kind, h.external_id
+            f"""SELECT w.given, true AS by_id, h.number, h.kind, h.external_id, h.given_id
             FROM store.holder_list AS h JOIN wanted_ids AS w ON h.id = CAST(w.given AS UUID) AND h.kind = {int(kind)}"""
         )
     if not parts:
         parts.append(
-            "SELECT external_id AS given, false AS by_id, number, kind, external_id FROM store.holders WHERE false"
+            """SELECT external_id AS given, false AS by_id, number, kind, external_id, given_id
+            FROM store.holders WHERE false"""
         )
     return _table(connection, " UNION ALL ".join(parts))
 
 
-def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict[str, pa.Table]:
+def load_state(
+    connection: duckdb.DuckDBPyConnection, holders: pa.Array, *, has_members: bool = False
+) -> dict[str, pa.Table]:
     """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
 
-    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`), plus `holders` with the rows of `holders` that
-    were asked for.
+    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`; what is known of programs beside their own state
+    left out, profiles and members only when asked for), plus `holders` with the rows of `holders` that were asked for.
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))
@@ -203,7 +206,11 @@ def load_state(connection: duckdb.DuckDBPyConnection, holders: pa.Array) -> dict
         "budgets": ("true", "budget"),
         "tiers": ("holder IN (SELECT number FROM wanted)", "holder, tier"),
         "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
+        "holder_statuses": ("holder IN (SELECT number FROM wanted)", "holder"),
     }
+    if has_members:
+        filters["profiles"] = ("holder IN (SELECT number FROM wanted)", "holder, field")
+        filters["members"] = ("holder IN (SELECT number FROM wanted)", "holder, member")
     tables = {}
     for name, (condition, order) in filters.items():
         rows = _table(connection, f"SELECT * FROM store.{name} WHERE {condition} ORDER BY {order}")
@@ -228,6 +235,16 @@ def _whole_lots(connection: duckdb.DuckDBPyConnection, open_lots: pa.Table) -> p
     if rows.column("created_at").null_count:
         raise IntegrityError("an open lot is not among the lots", "Run `earnbook verify`, or restore a copy.")
     return rows.cast(LOADED_LOTS)
+
+
+def load_program_statuses(connection: duckdb.DuckDBPyConnection) -> dict[int, int]:
+    """The status in force (code) of every program that the book knows, by number."""
+    return dict(connection.execute("SELECT program, status FROM store.program_statuses").fetchall())
+
+
+def load_asset_links(connection: duckdb.DuckDBPyConnection) -> set[tuple[int, int]]:
+    """Which assets each program may use, as (program, asset) numbers."""
+    return set(connection.execute("SELECT program, asset FROM store.asset_links").fetchall())
 
 
 def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:

@@ -22,6 +22,9 @@ from earnbook.pipeline.intake_json import canonical_json
 from earnbook.pipeline.records import ORIGINALS, Given, Reject, RejectReason
 
 _PAYLOAD_COLUMNS = ("timestamp", "given", "participant", "recipient", "event_data", "fields")
+_IN_FIELDS = ("given", "participant")
+"""What the canonical fields of an operation say as well; the book does not keep it beside them."""
+
 _SCOPE_COLUMNS = ("record_kind", "operation", "program", "idempotency_key")
 _RECORD_COLUMNS = (*(name for name in ORIGINALS.names if name != "log_seq"), "source", "source_row")
 
@@ -116,7 +119,12 @@ def canonical_payload(record: RecordRow) -> str:
 
 
 def _is_same_payload(left: RecordRow, right: RecordRow) -> bool:
-    """Byte-equal columns decide first; only event_data has more than one text for one payload."""
+    """Byte-equal columns decide first; only event_data has more than one text for one payload.
+
+    The payload of an operation is its canonical fields; whom it names stands among them.
+    """
+    if left["record_kind"] == RecordKind.OPERATION:
+        return left["fields"] == right["fields"]
     if all(left[name] == right[name] for name in _PAYLOAD_COLUMNS):
         return True
     if any(left[name] != right[name] for name in _PAYLOAD_COLUMNS if name != "event_data"):
@@ -169,8 +177,10 @@ def _plain_repeats(batch: pa.Table, originals: pa.Table | None) -> npt.NDArray[n
     rows = np.flatnonzero((ascending[places] == ours) & is_unique[places])
     left, right = batch.take(pa.array(rows)), originals.take(pa.array(order[places[rows]]))
     same = np.ones(len(rows), np.bool_)
+    is_operation = left.column("record_kind").to_numpy() == int(RecordKind.OPERATION)
     for name in (*_SCOPE_COLUMNS, *_PAYLOAD_COLUMNS):
-        same &= _equal(left.column(name), right.column(name))
+        equal = _equal(left.column(name), right.column(name))
+        same &= equal | is_operation if name in _IN_FIELDS else equal
     repeats[rows[same]] = True
     return repeats
 

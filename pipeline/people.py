@@ -26,9 +26,11 @@ NOBODY = -1
 """Origin of an external id or a group key: it is itself."""
 
 # The pool holds external ids as they are (the mark doubled where one begins with it), participant ids behind a mark,
-# group keys and ids behind the mark and a letter that no UUID begins with: no two can be the same text.
+# group keys and ids behind the mark and a letter that no UUID begins with: no two can be the same text. A group's key
+# of UUID form, which is no id, has a letter of its own.
 _MARK = "\x00"
 _GROUP_MARK = "\x00g"
+_UUID_KEY_MARK = "\x00k"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,9 @@ class People:
         self._ids: dict[int, str] = {}
         self._groups: dict[int, str] = {}
         self._given_ids: dict[int, str] = {}
+        self._uuid_keys: set[int] = set()
+        self._own_ids: dict[int, str] = {}
+        self._id_persons: dict[str, int] = {}
         self._origins: dict[int, int] = {}
         self._known_ids: dict[str, int] = {}
         self._known_group_ids: dict[str, int] = {}
@@ -77,7 +82,8 @@ class People:
         if marked.any():
             for person in np.unique(persons[marked]):
                 if person >= before:
-                    self._ids[int(person)] = self._pool.text(int(person))[1:]
+                    self._ids[int(person)] = text = self._pool.text(int(person))[1:]
+                    self._id_persons[text] = int(person)
         return persons
 
     def name_external_ids(self, texts: pa.Array) -> Int64s:
@@ -98,10 +104,26 @@ class People:
                 self._groups[person] = text
         return persons
 
+    def name_group_keys(self, texts: pa.Array) -> Int64s:
+        """The persons of groups by key, also where a key has UUID form: a new group may have such a one."""
+        before = len(self._pool)
+        given = texts.to_pylist()
+        marks = [_UUID_KEY_MARK if is_uuid(text) else _GROUP_MARK for text in given]
+        persons = self._pool.intern(pa.array([mark + text for mark, text in zip(marks, given, strict=True)]))
+        for person, text, mark in zip(persons.tolist(), given, marks, strict=True):
+            if person >= before:
+                self._groups[person] = text
+                if mark == _UUID_KEY_MARK:
+                    self._uuid_keys.add(person)
+        return persons
+
+    def _is_group_id(self, person: int) -> bool:
+        return person not in self._uuid_keys and is_uuid(self._groups[person])
+
     @property
     def has_ids(self) -> bool:
         """Whether any person is named by id, so that origins matter."""
-        return bool(self._ids) or any(is_uuid(text) for text in self._groups.values())
+        return bool(self._ids) or any(self._is_group_id(person) for person in self._groups)
 
     def external_ids(self, first: int) -> tuple[Int64s, pa.Array]:
         """The persons from number `first` on that are external ids, and these."""
@@ -118,12 +140,14 @@ class People:
     def group_keys(self, first: int) -> tuple[Int64s, pa.Array]:
         """The persons from number `first` on that are group keys, and these."""
         rows = self._groups.items()
-        return _sorted_rows((person, text) for person, text in rows if person >= first and not is_uuid(text))
+        return _sorted_rows(
+            (person, text) for person, text in rows if person >= first and not self._is_group_id(person)
+        )
 
     def group_ids(self, first: int) -> tuple[Int64s, pa.Array]:
         """The persons from number `first` on that are group ids, and these as lower-case text."""
         rows = self._groups.items()
-        return _sorted_rows((person, text) for person, text in rows if person >= first and is_uuid(text))
+        return _sorted_rows((person, text) for person, text in rows if person >= first and self._is_group_id(person))
 
     def texts(self, persons: Int64s) -> pa.Array:
         """The external ids, or group keys, of persons."""
@@ -139,16 +163,30 @@ class People:
         """Say whose id a participant id is, as the book knows it; the external id becomes a person if it is not one."""
         self._origins[person] = int(self._pool.intern(_escape(pa.array([external_id], pa.string())))[0])
 
+    def give_id(self, person: int, text: str) -> list[int]:
+        """An external id has an id of its own (§2.3), given at creation; returns the persons that no longer mean it."""
+        derived = object_id(self._organization_id, "participant", self.texts(np.array([person]))[0].as_py())
+        self._own_ids[person] = text
+        if self._known_ids.get(derived) == person:
+            del self._known_ids[derived]
+        self._known_ids[text] = person
+        former = self._id_persons.get(derived)
+        return [] if former is None or derived == text else [former]
+
+    def own_ids(self, persons: Int64s) -> pa.Array:
+        """The ids that were given to external ids at creation; null where the id follows from the external id."""
+        return pa.array([self._own_ids.get(person) for person in persons.tolist()], pa.string())
+
     def set_group_origin(self, person: int, key: str) -> None:
         """Say whose id a group id is, as the book knows it; the key becomes a person if it is not one."""
-        owner = int(self.name_groups(pa.array([key], pa.string()))[0])
+        owner = int(self.name_group_keys(pa.array([key], pa.string()))[0])
         self._origins[person] = owner
         self._given_ids[owner] = self._groups[person]
 
     def group_of(self, person: int) -> tuple[str, str]:
         """Id and key of the group that a person of the book's groups is (§11.1)."""
         key = self._groups[person]
-        if is_uuid(key):
+        if self._is_group_id(person):
             owner = self._origins.get(person)
             person = self._known_group_ids[key] if owner is None else owner
             key = self._groups[person]
@@ -164,7 +202,7 @@ class People:
             found = self._origins.get(person)
             origins[person] = found if found is not None else self._known_ids.get(text, person)
         for person, text in self._groups.items():
-            if is_uuid(text):
+            if self._is_group_id(person):
                 found = self._origins.get(person)
                 origins[person] = found if found is not None else self._known_group_ids.get(text, person)
         return origins
@@ -177,7 +215,8 @@ class People:
             ("group", self._known_group_ids, self.group_keys(self._identified)),
         ):
             for person, text in zip(persons.tolist(), texts.to_pylist(), strict=True):
-                known[object_id(self._organization_id, kind, text)] = person
+                own_id = self._own_ids.get(person) if kind == "participant" else None
+                known[own_id or object_id(self._organization_id, kind, text)] = person
         self._identified = len(self)
 
 
@@ -213,4 +252,4 @@ def _unmark(texts: pa.Array) -> pa.Array:
 def _plain(text: str) -> str:
     if text.startswith(_MARK * 2):
         return text[1:]
-    return text.removeprefix(_GROUP_MARK)
+    return text[len(_GROUP_MARK) :] if text.startswith((_GROUP_MARK, _UUID_KEY_MARK)) else text

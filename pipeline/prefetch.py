@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind, StateType
+from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind, StateType, Status
 from earnbook.ledger.state_load import (
     add_holders,
     add_persons,
@@ -23,6 +23,7 @@ from earnbook.ledger.state_load import (
     load_enrollments,
     load_lots,
     load_overdrafts,
+    load_profiles,
     load_system_balances,
     load_tags,
     load_tiers,
@@ -40,6 +41,8 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
     """Load the programs' state and the system accounts; once a run."""
     state = load_state(connection, pa.array([], pa.int64()))
     _load(engine, state)
+    if engine.run.unlinks:
+        engine.operations.usage.load(connection)
     rows = state["system_balances"].select(["account", "asset", "amount", "last_entry_seq"]).to_pylist()
     stored = state["budgets"]
     numbers, consumed = stored.column("budget").to_numpy(), stored.column("consumed").to_numpy()
@@ -63,6 +66,7 @@ def prefetch_records(
     `has_holders` says whether the book had holders when the run began: those of the run itself are in the engine.
     """
     named = engine.people.name(records)
+    engine.operations.name(records)
     prefetch_persons(connection, engine, has_holders=has_holders)
     return named
 
@@ -115,6 +119,7 @@ def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: i
         numbers = np.zeros(len(texts), np.int64)
         places = pc.index_in(found.column("given"), value_set=texts).to_numpy()
         numbers[places] = found.column("number").to_numpy()
+        _note_own_ids(engine, found, persons[places])
         known = numbers > 0
         wanted = numbers[known]
         _load_holders(connection, engine, np.unique(wanted[engine.state.slots_of(wanted) < 0]))
@@ -122,12 +127,24 @@ def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: i
     return slots
 
 
+def _note_own_ids(engine: Engine, found: pa.Table, persons: Int64s) -> None:
+    """Participants of the book that got an id at creation are not known by the id that follows from their key."""
+    given_ids = found.column("given_id")
+    if given_ids.null_count < len(given_ids):
+        for person, given_id in zip(persons.tolist(), given_ids.to_pylist(), strict=True):
+            if given_id is not None:
+                engine.people.give_id(person, given_id)
+
+
 def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> None:
     if not len(numbers):
         return
-    state = load_state(connection, pa.array(numbers, pa.int64()))
+    state = load_state(connection, pa.array(numbers, pa.int64()), has_members=engine.run.terms.has_members)
     # Rows of `holders` are in the order of their numbers, as the numbers are.
-    add_holders(engine.state, numbers, kinds=state["holders"].column("kind").to_numpy())
+    statuses = np.full(len(numbers), int(Status.ACTIVE))
+    changed = state["holder_statuses"]
+    statuses[np.searchsorted(numbers, changed.column("holder").to_numpy())] = changed.column("status").to_numpy()
+    add_holders(engine.state, numbers, statuses, kinds=state["holders"].column("kind").to_numpy())
     _load(engine, {name: _of_holders(name, table) for name, table in state.items()})
 
 
@@ -193,6 +210,18 @@ def _load(engine: Engine, tables: dict[str, pa.Table]) -> None:
         acquired_at=tiers["acquired_at"],
         expires_at=tiers["expires_at"],
     )
+    if "profiles" in rows:
+        profiles = rows["profiles"]
+        load_profiles(
+            state,
+            slots=state.slots_of(profiles["holder"]),
+            fields=profiles["field"],
+            texts=engine.pool.intern(profiles.table.column("text")),
+        )
+        members = rows["members"]
+        state.members.load(
+            zip(*(members[name].tolist() for name in ("holder", "member", "role", "status")), strict=True)
+        )
     lots = rows["open_lots"]
     same = ("lot_seq", "program", "source", "root", "status", "remaining", "created_at", "expires_at", "matures_at")
     texts_of = ("reference", "hold_reference")

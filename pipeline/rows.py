@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from earnbook.ledger.members import Members
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import Rows
 from earnbook.ledger.schema import TIME_NONE, ChangeOperation, EntityType, Int64s, Kind, StateType
@@ -57,6 +58,14 @@ def open_lot_rows(columns: Rows, pool: StringPool) -> pa.Table:
     dates = {name: _nullable_times(columns[name]) for name in ("expires_at", "matures_at")}
     stamps = {"hold_reference": pool.texts(columns["hold_reference"])}
     return table_of("open_lots", {**columns, **dates, **stamps}, STATE_TABLES["open_lots"])
+
+
+def member_rows(members: Members) -> pa.Table:
+    """The state of members of groups."""
+    holder, member, role, status = zip(*rows, strict=True) if (rows := list(members.rows())) else ((), (), (), ())
+    columns = {"holder": holder, "member": member, "role": role, "status": status}
+    schema = STATE_TABLES["members"]
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def window_rows(columns: Rows) -> pa.Table:
@@ -125,7 +134,7 @@ def holder_rows(columns: Rows, people: People) -> pa.Table:
             "number": columns["number"],
             "kind": np.where(is_group, int(EntityType.GROUP), int(EntityType.PARTICIPANT)),
             "external_id": people.texts(columns["person"]),
-            "given_id": None,
+            "given_id": people.own_ids(columns["person"]),
             "log_seq": columns["log_seq"],
         },
     )
@@ -163,6 +172,7 @@ def operation_rows(records: pa.Table, outcomes: Rows, is_event: np.ndarray[Any, 
             **_common(records, outcomes, sources),
             "type": records.column("operation"),
             "effective_at": records.column("timestamp"),
+            "holder": outcomes["holder"],
             "fields": records.column("fields"),
         },
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from earnbook.ledger.schema import InventoryMode, IssuancePolicy
+from earnbook.ledger.schema import InventoryMode, IssuancePolicy, Status
 from earnbook.ledger.terms_tiers import LEVELS_MAX
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.load import (
@@ -21,6 +21,7 @@ from earnbook.pipeline.load import (
     StoredRuleset,
     load_definition_objects,
     load_pending_ruleset,
+    load_program_statuses,
     load_ruleset,
 )
 from earnbook.pipeline.registry import ObjectEntry, Registry
@@ -82,7 +83,7 @@ def prepare_ruleset(
     stored = _stored_objects(connection)
     if new is None:
         return ruleset_in_force(connection)
-    plan = plan_load(stored, new).require()
+    plan = plan_load(stored, new, program_statuses=_program_statuses(connection)).require()
     if plan.archived and not prune and pending is None:
         raise _needs_consent(plan)
     _refuse_unexecuted(plan.definitions)
@@ -176,6 +177,14 @@ def _stored_objects(connection: duckdb.DuckDBPyConnection) -> list[StoredObject]
         )
         for row in rows
     ]
+
+
+def _program_statuses(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The statuses in force by program key."""
+    keys = dict(
+        connection.execute(f"SELECT number, key FROM store.objects WHERE kind = {ObjectKind.PROGRAM}").fetchall()
+    )
+    return {keys[number]: Status(code).name for number, code in load_program_statuses(connection).items()}
 
 
 def _needs_consent(plan: LoadPlan) -> Refused:

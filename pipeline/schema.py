@@ -99,6 +99,7 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         key_hash=_U64,
         idempotency_key=_TEXT,
         effective_at=_I64,
+        holder=_I64,  # resolved participant, 0: none
         fields=_TEXT,  # canonical JSON
         late=pa.bool_(),
         source=_I32,
@@ -112,10 +113,12 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         action=_I32,
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
-        key=_I32,  # number in `names`; for ENROLLMENT the program's number, for TIER the tier type's
+        # Number in `names`; of an ENROLLMENT the program's, of an ASSET_LINK the asset's, of a MEMBER the
+        # participant's, of a TIER the tier type's; HolderField of a PARTICIPANT or GROUP, 0 for PROGRAM.
+        key=_I32,
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
-        value=_I64,  # low word; Status for ENROLLMENT
+        value=_I64,  # low word; a Status where one changes; of a MEMBER Role << 8 | MemberStatus
         value_scale=_I8,
     ),
     # What few changes have, one row for each whose value is not all in `changes`.
@@ -206,5 +209,10 @@ STATE_TABLES: dict[str, pa.Schema] = {
         provisional=pa.bool_(),  # credited directly to HELD, and still there
     ),
     "budgets": _schema(budget=_I32, consumed=_I64),  # those that ever began, by number
+    "holder_statuses": _schema(holder=_I64, status=_I8),  # participants and groups that are not ACTIVE
+    "profiles": _schema(holder=_I64, field=_I8, text=_TEXT),  # HolderField
+    "members": _schema(holder=_I64, member=_I64, role=_I8, status=_I8),  # holder is the group
+    "program_statuses": _schema(program=_I32, status=_I8),  # in force: by operation, or as the files last stated
+    "asset_links": _schema(program=_I32, asset=_I32),
 }
 """The checkpoint of state (a fold of the batch tables), current up to the batch in `meta.state_batch`."""

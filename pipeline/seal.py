@@ -140,7 +140,7 @@ SEAL_TABLES: tuple[SealTable, ...] = (
         "outcomes",
         (
             _part("events", "log_seq", "log_seq:8 processed_at:8 holder:8 recipient:8 outcome:2 action:8"),
-            _part("operations", "log_seq", "log_seq:8 processed_at:8 outcome:2"),
+            _part("operations", "log_seq", "log_seq:8 processed_at:8 holder:8 outcome:2"),
         ),
     ),
     SealTable(

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from earnbook.ledger.pool import StringPool
-from earnbook.ledger.schema import UInt64s
+from earnbook.ledger.schema import Int64s, UInt64s
 from earnbook.pipeline.config import Order, Progress, ProgressListener
 from earnbook.pipeline.intake import Contract
 from earnbook.pipeline.intake_columns import Intake
@@ -40,13 +40,16 @@ def _silent(_: Progress) -> None:
 class StageRequest:
     """What to read and what records are checked against.
 
-    `programs` and `assets` are as this run's definitions leave them; `default_program` is an index into `programs` for
-    rows without one; `paths` are the event paths that rules read; `horizon_us` None means no horizon (§4.3).
+    `programs`, `assets`, `rules` and `tiers` (these with the index of their program) are as this run's definitions
+    leave them; `default_program` is an index into `programs` for rows without one; `paths` are the event paths that
+    rules read; `horizon_us` None means no horizon (§4.3).
     """
 
     inputs: tuple[str, ...]
     programs: tuple[Reference, ...]
     assets: tuple[Reference, ...] = ()
+    rules: tuple[tuple[int, Reference], ...] = ()
+    tiers: tuple[tuple[int, Reference], ...] = ()
     default_program: int | None = None
     format: str | None = None
     mapping: SourceMapping | None = None
@@ -116,6 +119,10 @@ class Staged:
         """How many accepted records have a timestamp before a time."""
         return sum(int(np.count_nonzero(times < time_us)) for times in self._store.column("timestamp"))
 
+    def operations(self) -> Iterator[tuple[Int64s, pa.Array]]:
+        """Type and canonical fields of every accepted operation, in the order in which they were read."""
+        return self._store.operations()
+
     def batches(self, size: int, order: Order = Order.TIME) -> Iterator[pa.Table]:
         """Tables of `records_schema(len(paths))` with `size` rows (the last may be smaller), in log order (§4.1)."""
         return self._store.batches(size, order)
@@ -155,6 +162,8 @@ class _Stager:
         self._contract = Contract(
             programs=request.programs,
             assets=request.assets,
+            rules=request.rules,
+            tiers=request.tiers,
             default_program=request.default_program,
             horizon_us=request.horizon_us,
             assume_utc=request.assume_utc,

@@ -104,6 +104,14 @@ class RecordStore:
         for chunk in self._parts((name,)):
             yield chunk.column(name).to_numpy()
 
+    def operations(self) -> Iterator[tuple[Int64s, pa.Array]]:
+        """Type and fields of the operations of every chunk that has any."""
+        for chunk in self._parts(("operation", "fields")):
+            types = chunk.column("operation").to_numpy()
+            rows = np.flatnonzero(types)
+            if len(rows):
+                yield types[rows].astype(np.int64), chunk.column("fields").take(pa.array(rows))
+
     def repeated(self, name: str) -> UInt64s:
         """The values of a uint64 column that occur more than once, ascending."""
         if not self.is_spilled:

@@ -23,11 +23,13 @@ class Checkpoint:
 
     `entities` (int64, without repeats) are holder numbers, and minus a program's number for a program; `tables` has all
     their rows of `STATE_TABLES` (absent: none), overdrafts and open lots only where something is left. All rows of
-    `system_balances` are given, touched or not.
+    `system_balances`, `program_statuses` and `asset_links` are given, touched or not. Tables in `kept` stay as they
+    are.
     """
 
     entities: pa.Array
     tables: Mapping[str, pa.Table]
+    kept: frozenset[str] = frozenset()
 
 
 _ENTITY = {
@@ -39,6 +41,9 @@ _ENTITY = {
     "enrollments": "holder",
     "tiers": "holder",
     "open_lots": "holder",
+    "holder_statuses": "holder",
+    "profiles": "holder",
+    "members": "holder",
 }
 
 
@@ -49,6 +54,8 @@ def write_checkpoint(connection: duckdb.DuckDBPyConnection, checkpoint: Checkpoi
         raise IntegrityError(f"there is no state table {sorted(unknown)[0]}")
     connection.register("touched", pa.table({"entity": checkpoint.entities.cast(pa.int64())}))
     for name, schema in STATE_TABLES.items():
+        if name in checkpoint.kept:
+            continue
         rows = checkpoint.tables.get(name, schema.empty_table())
         if one_row(connection, f"SELECT 1 FROM store.{name} LIMIT 1") is not None:
             condition = f"{_ENTITY[name]} IN (SELECT entity FROM touched)" if name in _ENTITY else "true"

@@ -18,9 +18,11 @@ from earnbook.ledger.schema import (
     Bucket,
     ChangeOperation,
     EntryType,
+    HolderField,
     InventoryMode,
     LotStatus,
     StateType,
+    Status,
 )
 from earnbook.pipeline.store_tables import ObjectKind
 
@@ -43,6 +45,11 @@ STATE_KEYS: dict[str, StateKey] = {
     "tiers": StateKey(("holder", "tier")),
     "open_lots": StateKey(("lot_seq",)),
     "budgets": StateKey(("budget",)),
+    "holder_statuses": StateKey(("holder",)),
+    "profiles": StateKey(("holder", "field")),
+    "members": StateKey(("holder", "member")),
+    "program_statuses": StateKey(("program",)),
+    "asset_links": StateKey(("program", "asset")),
 }
 """What makes a row of each state table the same row before and after."""
 
@@ -65,6 +72,11 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "tiers": _tiers,
         "open_lots": _open_lots,
         "budgets": _budgets,
+        "holder_statuses": _holder_statuses,
+        "profiles": _profiles,
+        "members": _members,
+        "program_statuses": _program_statuses,
+        "asset_links": _asset_links,
     }
     return folds[table](from_checkpoint)
 
@@ -239,3 +251,96 @@ def _tags(from_checkpoint: bool) -> str:
         FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.TAG}
     ) AS steps(entity, key, change_seq, operation)
     GROUP BY entity, key HAVING arg_max(operation, change_seq) = {ChangeOperation.ADD}"""
+
+
+_HOLDERS = f"state_type IN ({StateType.PARTICIPANT}, {StateType.GROUP})"
+
+
+def _holder_statuses(from_checkpoint: bool) -> str:
+    """The last status of participants and groups, where it is not ACTIVE."""
+    base = "SELECT holder, CAST(0 AS BIGINT), CAST(status AS BIGINT) FROM store.holder_statuses UNION ALL "
+    return f"""SELECT holder, CAST(last AS TINYINT) AS status
+    FROM (SELECT holder, arg_max(status, change_seq) AS last FROM ({base if from_checkpoint else ""}
+            SELECT entity, change_seq, value FROM {_rows("changes", "change_seq", from_checkpoint)}
+            WHERE {_HOLDERS} AND key = {HolderField.STATUS}
+        ) AS steps(holder, change_seq, status) GROUP BY holder)
+    WHERE last <> {Status.ACTIVE}"""
+
+
+def _profiles(from_checkpoint: bool) -> str:
+    """The last text of each field of participants and groups."""
+    base = "SELECT holder, field, CAST(0 AS BIGINT), text FROM store.profiles UNION ALL "
+    return f"""SELECT holder, field, arg_max(text, change_seq) AS text FROM ({base if from_checkpoint else ""}
+        SELECT entity, CAST(key AS TINYINT), change_seq, text
+        FROM {_rows("full_changes", "change_seq", from_checkpoint)}
+        WHERE {_HOLDERS} AND key <> {HolderField.STATUS}
+    ) AS steps(holder, field, change_seq, text) GROUP BY holder, field"""
+
+
+def _members(from_checkpoint: bool) -> str:
+    """The last role and status of each member of each group."""
+    base = """SELECT holder, member, CAST(0 AS BIGINT), CAST(role AS BIGINT) * 256 + status
+        FROM store.members UNION ALL """
+    return f"""SELECT holder, member, CAST(last // 256 AS TINYINT) AS role, CAST(last % 256 AS TINYINT) AS status
+    FROM (SELECT holder, member, arg_max(code, change_seq) AS last FROM ({base if from_checkpoint else ""}
+            SELECT entity, CAST(key AS BIGINT), change_seq, value
+            FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.MEMBER}
+        ) AS steps(holder, member, change_seq, code) GROUP BY holder, member)"""
+
+
+_BATCH_STEP = "1000000000000000000"  # more than changes that a book can have
+
+
+def _position(batch: str, change_seq: str) -> str:
+    """Where something stands among loads and changes: a load comes before the records of its batch (§6.3)."""
+    return f"CAST({batch} AS HUGEINT) * {_BATCH_STEP} + {change_seq}"
+
+
+def _definition_rows(kind: ObjectKind, value: str, from_checkpoint: bool) -> str:
+    """History rows of a kind with the value before; from the checkpoint, those of loads after it."""
+    after = "WHERE batch > (SELECT state_batch FROM store.meta)" if from_checkpoint else ""
+    return f"""(SELECT * FROM (SELECT batch, object, {value} AS value,
+            lag({value}) OVER (PARTITION BY object ORDER BY batch, n) AS value_before
+        FROM store.definitions WHERE kind = {kind}) {after})"""
+
+
+def _program_changes(state_type: StateType, from_checkpoint: bool) -> str:
+    """Changes of programs by operations, with the batch that they are of."""
+    return f"""(SELECT -c.entity AS program, c.change_seq, c.key, c.operation, c.value, b.batch
+        FROM {_rows("changes", "change_seq", from_checkpoint)} AS c
+        ASOF JOIN store.change_batches AS b ON c.change_seq >= b.first_change_seq
+        WHERE c.state_type = {state_type})"""
+
+
+_STATED_STATUS = f"""CASE snapshot ->> '$.status' WHEN 'SUSPENDED' THEN {Status.SUSPENDED}
+    WHEN 'ARCHIVED' THEN {Status.ARCHIVED} ELSE {Status.ACTIVE} END"""
+
+
+def _program_statuses(from_checkpoint: bool) -> str:
+    """The status in force: the last that an operation set or that the files stated anew (§6.3)."""
+    base = "SELECT program, CAST(0 AS HUGEINT), CAST(status AS BIGINT) FROM store.program_statuses UNION ALL "
+    return f"""SELECT CAST(program AS INTEGER) AS program, CAST(arg_max(status, position) AS TINYINT) AS status
+    FROM ({base if from_checkpoint else ""}
+        SELECT object, {_position("batch", "0")}, value
+        FROM {_definition_rows(ObjectKind.PROGRAM, _STATED_STATUS, from_checkpoint)}
+        WHERE value IS DISTINCT FROM value_before
+        UNION ALL SELECT program, {_position("batch", "change_seq")}, value
+        FROM {_program_changes(StateType.PROGRAM, from_checkpoint)}
+    ) AS steps(program, position, status) GROUP BY program"""
+
+
+def _asset_links(from_checkpoint: bool) -> str:
+    """The links in force: those the files stated, and what operations linked and unlinked since."""
+    base = "SELECT program, asset, CAST(0 AS HUGEINT), true FROM store.asset_links UNION ALL "
+    listed = "from_json(snapshot -> '$.programs', '[\"VARCHAR\"]')"
+    return f"""SELECT CAST(program AS INTEGER) AS program, CAST(asset AS INTEGER) AS asset
+    FROM ({base if from_checkpoint else ""}
+        SELECT p.number, d.object, d.position, true
+        FROM (SELECT object, {_position("batch", "0")} AS position,
+                unnest(list_filter(value, lambda key: NOT list_contains(coalesce(value_before, []), key))) AS key
+            FROM {_definition_rows(ObjectKind.ASSET, listed, from_checkpoint)}) AS d
+        JOIN store.objects AS p ON p.kind = {ObjectKind.PROGRAM} AND p.key = d.key
+        UNION ALL SELECT program, key, {_position("batch", "change_seq")}, operation = {ChangeOperation.ADD}
+        FROM {_program_changes(StateType.ASSET_LINK, from_checkpoint)}
+    ) AS steps(program, asset, position, linked)
+    GROUP BY program, asset HAVING arg_max(linked, position)"""

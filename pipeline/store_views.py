@@ -21,7 +21,7 @@ from earnbook.pipeline.store_folds import fold_sql
 from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.store_tables import ChangeType, EvaluationReason, EvaluationStatus, ObjectKind
 
-LOWER_NAMES = ("state_type", "change_operation", "operation_type", "object_kind", "change_type")
+LOWER_NAMES = ("state_type", "change_operation", "operation_type", "object_kind", "change_type", "holder_field")
 """Enumerations whose names are printed in lower case."""
 
 NAMED_CODES: dict[str, type[IntEnum]] = {
@@ -34,14 +34,17 @@ NAMED_CODES: dict[str, type[IntEnum]] = {
     "entry_type": codes.EntryType,
     "evaluation_reason": EvaluationReason,
     "evaluation_status": EvaluationStatus,
+    "holder_field": codes.HolderField,
     "inventory_mode": codes.InventoryMode,
     "issuance_policy": codes.IssuancePolicy,
     "lot_move_kind": codes.LotMoveKind,
     "lot_status": codes.LotStatus,
+    "member_status": codes.MemberStatus,
     "object_kind": ObjectKind,
     "operation_type": codes.OperationType,
     "outcome": codes.Outcome,
     "reject_reason": RejectReason,
+    "role": codes.Role,
     "state_type": codes.StateType,
     "status": codes.Status,
 }

@@ -16,8 +16,10 @@ from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import ActionType, Bucket, Int64s, InventoryMode, IssuancePolicy, StateType, Status
 from earnbook.ledger.terms import ActionTerms, AssetTerms, BudgetTerms, Date, ProgramTerms, Terms
 from earnbook.pipeline.budgets import ENDED, BudgetPlan, plan_budgets
+from earnbook.pipeline.operation_needs import OperationNeeds
 from earnbook.pipeline.registry import ActionEntry, Registry
 from earnbook.pipeline.ruleset import RulesetLoad
+from earnbook.pipeline.standing import Standing
 from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.pipeline.terms_tiers import TierColumn, find_level, tier_columns, tier_terms
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset
@@ -69,12 +71,26 @@ class RunTerms:
     tiers: tuple[TierColumn, ...]
     budgets: tuple[BudgetPlan, ...]
     """In the order of `Terms.budgets`, then the ends of those that rules have no more."""
+    budget_places: Mapping[tuple[str, int], int]
+    """Where the budget of a rule (id) for an asset (index) stands in `budgets`."""
+    unlinks: bool = False
+    """Whether any operation of the run unlinks an asset."""
 
 
 def run_terms(
-    load: RulesetLoad, compiled: CompiledRuleset, registry: Registry, pool: StringPool, *, clock: int
+    load: RulesetLoad,
+    compiled: CompiledRuleset,
+    registry: Registry,
+    pool: StringPool,
+    *,
+    clock: int,
+    standing: Standing,
+    needs: OperationNeeds,
 ) -> RunTerms:
-    """The terms of a run that begins at a book clock; every object already has its number (`number_objects`)."""
+    """The terms of a run that begins at a book clock; every object already has its number (`number_objects`).
+
+    `standing` is how programs stand, `needs` what the run's operations need.
+    """
     assets = {entry.key: number for number, entry in enumerate(registry.objects(ObjectKind.ASSET), start=1)}
     models = {asset.symbol: asset for asset in load.definitions.assets}
     definitions = _in_number_order(load, registry)
@@ -83,6 +99,8 @@ def run_terms(
         for action in program.actions:
             _name_key(registry, action)
     tiers = tier_columns(definitions, registry)
+    for state_type, text in needs.names:
+        registry.name_number(state_type, text)
     keys = {state_type: _key_columns(registry, state_type) for state_type in _STATE_TYPES.values()}
     numbers = tuple(_action_numbers(registry, load, program, assets) for program in programs)
     budgets = plan_budgets(load.definitions, registry)
@@ -90,7 +108,7 @@ def run_terms(
     terms = Terms(
         assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
         programs=tuple(
-            _program_terms(position, definition, program, actions, assets, models, keys, tiers, registry, capped)
+            _program_terms(position, definition, program, actions, assets, standing, keys, tiers, registry, capped)
             for position, (definition, program, actions) in enumerate(zip(definitions, programs, numbers, strict=True))
         ),
         counters=len(keys[StateType.COUNTER].texts),
@@ -98,6 +116,7 @@ def run_terms(
         attributes=len(keys[StateType.ATTRIBUTE].texts),
         budgets=tuple(_budget_terms(plan, registry, clock) for plan in budgets if plan.schedule != ENDED),
         tiers=tier_terms(tiers, keys[StateType.COUNTER].columns),
+        has_members=needs.has_members,
     )
     return RunTerms(
         terms=terms,
@@ -109,6 +128,11 @@ def run_terms(
         asset_indexes={entry.id: position for position, entry in enumerate(registry.objects(ObjectKind.ASSET))},
         budgets=budgets,
         tiers=tiers,
+        budget_places={
+            (registry.object_entry(ObjectKind.RULE, rule).id, asset - 1): place
+            for (rule, asset), place in capped.items()
+        },
+        unlinks=needs.unlinks,
     )
 
 
@@ -198,14 +222,14 @@ def _program_terms(
     program: CompiledProgram,
     numbers: tuple[int, ...],
     assets: Mapping[str, int],
-    models: Mapping[str, Asset],
+    standing: Standing,
     keys: Mapping[StateType, KeyColumns],
     tiers: tuple[TierColumn, ...],
     registry: Registry,
     capped: Mapping[tuple[int, int], int],
 ) -> ProgramTerms:
     rules = [registry.find_object(ObjectKind.RULE, rule.definition.id) or 0 for rule in program.rules]
-    linked = [number - 1 for symbol, number in assets.items() if definition.key in models[symbol].programs]
+    linked = [number - 1 for number in assets.values() if (position + 1, number) in standing.links]
     return ProgramTerms(
         number=position + 1,
         linked=tuple(linked),
@@ -217,7 +241,7 @@ def _program_terms(
         ),
         literals=len(program.literals),
         rules=len(program.rules),
-        status=Status[definition.status],
+        status=standing.statuses[position + 1],
         creates=definition.on_unknown_participant == "CREATE",
     )
 

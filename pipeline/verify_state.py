@@ -21,6 +21,11 @@ _PROPERTIES = {
     "enrollments": "I13",
     "budgets": "I14",
     "tiers": "I13",
+    "holder_statuses": "I13",
+    "profiles": "I13",
+    "members": "I13",
+    "program_statuses": "I13",
+    "asset_links": "I13",
 }
 
 

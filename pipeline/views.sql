@@ -79,8 +79,7 @@ CREATE OR REPLACE VIEW store.full_tier_changes AS
 SELECT c.*, t.acquired_at, t.expires_at
 FROM store.changes AS c LEFT JOIN store.tier_changes AS t ON t.change_seq = c.change_seq WHERE c.state_type = 4;
 
--- (state views are made here)
-
+-- Which numbers each batch holds.
 CREATE OR REPLACE VIEW store.batch_spans AS
 SELECT batch,
     coalesce(lag(last_log_seq) OVER (ORDER BY batch), 0) + 1 AS first_log_seq, last_log_seq,
@@ -95,6 +94,8 @@ CREATE OR REPLACE VIEW store.entry_batches AS
 SELECT batch, first_entry_seq, last_entry_seq FROM store.batch_spans WHERE last_entry_seq >= first_entry_seq;
 CREATE OR REPLACE VIEW store.change_batches AS
 SELECT batch, first_change_seq, last_change_seq FROM store.batch_spans WHERE last_change_seq >= first_change_seq;
+
+-- (state views are made here)
 
 CREATE OR REPLACE VIEW store.program_list AS
 SELECT number, CAST(id AS UUID) AS id, key FROM store.objects WHERE kind = 2;
@@ -361,7 +362,7 @@ FROM (SELECT p.id AS namespace, e.idempotency_key AS name, e.log_seq, e.processe
         e.outcome, e.outcome > 0 AS failed, e.action
     FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
     UNION ALL
-    SELECT namespace, name, log_seq, processed_at, 0, 0, outcome, outcome > 1, 0 FROM store.operation_list) AS t
+    SELECT namespace, name, log_seq, processed_at, holder, 0, outcome, outcome > 1, 0 FROM store.operation_list) AS t
 LEFT JOIN store.holder_list AS h ON h.number = t.holder
 LEFT JOIN store.holder_list AS r ON r.number = t.recipient
 LEFT JOIN store.action_list AS a ON a.number = t.action
@@ -455,7 +456,11 @@ CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, hi
             THEN store.counter_json(store.plain_number(store.wide_integer(value, high), scale), reset_at, reset_after)
         WHEN state_type = 3 THEN CAST(to_json(store.cell_text(kind, value, scale, text)) AS VARCHAR)
         WHEN state_type = 11 THEN '0'
-        WHEN state_type IN (5, 6) THEN '"' || store.status_name(value) || '"'
+        WHEN state_type IN (5, 7) AND kind = 4 THEN CAST(to_json(text) AS VARCHAR)
+        WHEN state_type IN (5, 6, 7, 9) THEN '"' || store.status_name(value) || '"'
+        WHEN state_type = 8 THEN '{"role":"' || store.role_name(value // 256) || '","status":"'
+            || store.member_status_name(value % 256) || '"}'
+        WHEN state_type = 10 THEN NULL
         ELSE text END;
 
 -- The value of a tier's change (§13.1) by its number.
@@ -464,15 +469,29 @@ SELECT c.change_seq, '{"acquired_at":"' || store.instant_text(c.acquired_at) || 
     || coalesce('"' || store.instant_text(c.expires_at) || '"', 'null')
     || ',"level":' || CAST(to_json(n.text) AS VARCHAR) || '}' AS json
 FROM store.full_tier_changes AS c JOIN store.names AS n ON n.number = c.value AND c.operation = 1;
+-- Statuses of programs in the order in which they came into force: a load that states a new one, an operation. A load
+-- comes before the records of its batch (§6.3).
+CREATE OR REPLACE VIEW store.program_steps AS
+SELECT program, change_seq, status, lag(status) OVER (PARTITION BY program ORDER BY batch, change_seq) AS status_before
+FROM (SELECT object AS program, batch, 0 AS change_seq, stated AS status
+    FROM (SELECT batch, object, snapshot ->> '$.status' AS stated,
+            lag(snapshot ->> '$.status') OVER (PARTITION BY object ORDER BY batch, n) AS stated_before
+        FROM store.definitions WHERE kind = 2)
+    WHERE stated IS DISTINCT FROM stated_before
+    UNION ALL SELECT -c.entity, b.batch, c.change_seq, store.status_name(c.value)
+    FROM store.changes AS c JOIN store.change_batches AS b ON c.change_seq BETWEEN b.first_change_seq AND b.last_change_seq
+    WHERE c.state_type = 9);
 
 CREATE OR REPLACE VIEW main.changes AS
 SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity,
     p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
-    CASE c.state_type WHEN 6 THEN p.key WHEN 5 THEN 'status' WHEN 4 THEN y.key WHEN 11 THEN g.rule || '/' || g.asset
-        ELSE k.text END AS key,
+    CASE c.state_type WHEN 4 THEN y.key WHEN 5 THEN store.holder_field_name(c.key) WHEN 6 THEN p.key
+        WHEN 7 THEN store.holder_field_name(c.key) WHEN 8 THEN m.external_id WHEN 9 THEN 'status' WHEN 10 THEN s.key
+        WHEN 11 THEN g.rule || '/' || g.asset ELSE k.text END AS key,
     store.change_operation_name(c.operation) AS operation,
-    CASE WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
+    CASE WHEN c.state_type = 9 THEN '"' || q.status_before || '"'
+        WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
         WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
         store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after,
         coalesce(w.json, o.text)) END
@@ -494,6 +513,9 @@ LEFT JOIN store.objects AS y ON y.kind = 5 AND y.number = c.key AND c.state_type
 LEFT JOIN store.tier_values AS v ON v.change_seq = c.change_seq
 LEFT JOIN store.tier_values AS w ON w.change_seq = c.seq_before
 LEFT JOIN store.program_list AS p ON p.number = CASE c.state_type WHEN 6 THEN c.key WHEN 4 THEN y.program END
+LEFT JOIN store.holders AS m ON m.number = c.key AND c.state_type = 8
+LEFT JOIN store.objects AS s ON s.kind = 3 AND s.number = c.key AND c.state_type = 10
+LEFT JOIN store.program_steps AS q ON q.change_seq = c.change_seq AND c.state_type = 9
 LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)
 LEFT JOIN store.budget_list AS g ON g.number = c.key AND c.state_type = 11
 LEFT JOIN store.action_list AS a ON a.number = c.action
@@ -539,17 +561,38 @@ FROM (SELECT batch, account, asset, CAST(amount AS DECIMAL(38, 0)) AS amount FRO
 LEFT JOIN store.entity_list AS n ON n.entity = store.account_entity(c.account)
 JOIN store.asset_list AS a ON a.number = c.asset;
 
--- A participant is ACTIVE unless its last change of status says otherwise.
-CREATE OR REPLACE VIEW main.participants AS
-SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS id, h.number, h.external_id,
-    store.status_name(coalesce(s.status, 1)) AS status,
-    store.instant(r.processed_at) AS created_at
-FROM store.holder_list AS h
+-- Holders with the time of the record that created them, and their status: ACTIVE unless something else is stored.
+CREATE OR REPLACE VIEW store.created_holders AS
+SELECT h.number, h.kind, h.external_id, store.entity_id(h.kind, h.given_id, h.external_id) AS id,
+    store.status_name(coalesce(s.status, 1)) AS status, store.instant(r.processed_at) AS created_at
+FROM store.holders AS h
 JOIN (SELECT log_seq, processed_at FROM store.events UNION ALL SELECT log_seq, processed_at FROM store.operations) AS r
     USING (log_seq)
-LEFT JOIN (SELECT entity, arg_max(value, change_seq) AS status FROM store.changes WHERE state_type = 5 GROUP BY entity)
-    AS s ON s.entity = h.number
+LEFT JOIN store.current_holder_statuses AS s ON s.holder = h.number;
+
+CREATE OR REPLACE VIEW main.participants AS
+SELECT h.id, h.number, h.external_id, h.status, p.email, p.phone, p.first_name, p.last_name, p.display_name,
+    h.created_at
+FROM store.created_holders AS h
+LEFT JOIN (SELECT holder, any_value(text) FILTER (WHERE field = 1) AS email,
+        any_value(text) FILTER (WHERE field = 2) AS phone, any_value(text) FILTER (WHERE field = 3) AS first_name,
+        any_value(text) FILTER (WHERE field = 4) AS last_name, any_value(text) FILTER (WHERE field = 5) AS display_name
+    FROM store.current_profiles GROUP BY holder) AS p ON p.holder = h.number
 WHERE h.kind = 1;
+
+CREATE OR REPLACE VIEW main.groups AS
+SELECT h.id, h.number, h.external_id AS key, p.text AS name, h.status, h.created_at
+FROM store.created_holders AS h
+LEFT JOIN store.current_profiles AS p ON p.holder = h.number AND p.field = 6
+WHERE h.kind = 2;
+
+CREATE OR REPLACE VIEW main.members AS
+SELECT store.entity_id(g.kind, g.given_id, g.external_id) AS group_id, g.external_id AS "group",
+    store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id,
+    store.role_name(m.role) AS role, store.member_status_name(m.status) AS status
+FROM store.current_members AS m
+JOIN store.holders AS g ON g.number = m.holder
+JOIN store.holders AS h ON h.number = m.member;
 
 CREATE OR REPLACE VIEW main.enrollments AS
 SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, p.id AS program_id, p.key AS program,
@@ -624,7 +667,14 @@ SELECT id, number, symbol, scale, store.inventory_mode_name(inventory_mode) AS i
 FROM store.asset_list ORDER BY number;
 
 CREATE OR REPLACE VIEW main.programs AS
-SELECT id, number, key FROM store.program_list ORDER BY number;
+SELECT p.id, p.number, p.key, store.status_name(s.status) AS status
+FROM store.program_list AS p LEFT JOIN store.current_program_statuses AS s ON s.program = p.number ORDER BY p.number;
+
+CREATE OR REPLACE VIEW main.asset_links AS
+SELECT p.id AS program_id, p.key AS program, a.id AS asset_id, a.symbol AS asset
+FROM store.current_asset_links AS l
+JOIN store.program_list AS p ON p.number = l.program
+JOIN store.asset_list AS a ON a.number = l.asset;
 
 CREATE OR REPLACE VIEW main.rules AS
 SELECT r.id, r.number, r.key, p.id AS program_id, p.key AS program

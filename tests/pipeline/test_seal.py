@@ -49,7 +49,7 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "log_seq:8 type:2 program:8 idempotency_key:text effective_at:8 fields:text late:1")]),
     ("outcomes", [
         ("events", "log_seq", "log_seq", "log_seq:8 processed_at:8 holder:8 recipient:8 outcome:2 action:8"),
-        ("operations", "log_seq", "log_seq", "log_seq:8 processed_at:8 outcome:2")]),
+        ("operations", "log_seq", "log_seq", "log_seq:8 processed_at:8 holder:8 outcome:2")]),
     ("changes", [
         ("changes", "change_seq", "change_seq", "change_seq:8 log_seq:8 action:8 entity:8 state_type:2 key:8 "
             "operation:2 value_kind:2 value:8 value_scale:2"),

@@ -113,6 +113,7 @@ class BookMaker:
                 "key_hash": hash_texts(pa.array([key]))[0],
                 "idempotency_key": key,
                 "effective_at": at,
+                "holder": 0,
                 "fields": fields,
                 "late": False,
                 "source": 1,

@@ -5,6 +5,7 @@ Sources must be named `run-<number>.ndjson`, number from 0: rejects are told apa
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from decimal import Decimal
@@ -22,9 +23,11 @@ from tests.support.logical import (
     Counts,
     Entry,
     Evaluation,
+    Group,
     LogicalBook,
     Lot,
     LotMove,
+    Member,
     Participant,
     Posting,
     Record,
@@ -33,6 +36,7 @@ from tests.support.logical import (
     Tier,
 )
 
+PROFILE = ("email", "phone", "first_name", "last_name", "display_name")
 ENTRIES = """
     SELECT e.seq, epoch_us(e.created_at) AS created_at, e.action_type, e.program, e.asset, e.amount_minor AS amount,
         e.cause, coalesce(e.log_seq, l.lot_seq) AS cause_number, e.rule, e.rule_version, e.action_index,
@@ -116,10 +120,19 @@ class _Reader:
             evaluations=tuple(_evaluation(row) for row in self._rows(EVALUATIONS)),
             changes=self._changes(),
             rejects=frozenset(_reject(row) for row in self._rows("SELECT source, source_row, reason FROM rejects")),
-            participants={
-                row["external_id"]: Participant(number=row["number"], status=row["status"])
-                for row in self._rows("SELECT external_id, number, status FROM participants")
+            participants={row["external_id"]: _participant(row) for row in self._rows("SELECT * FROM participants")},
+            groups={
+                row["key"]: Group(number=row["number"], name=row["name"], status=row["status"])
+                for row in self._rows("SELECT key, number, name, status FROM groups")
             },
+            members={
+                (row["group"], row["external_id"]): Member(role=row["role"], status=row["status"])
+                for row in self._rows('SELECT "group", external_id, role, status FROM members')
+            },
+            programs={row["key"]: row["status"] for row in self._rows("SELECT key, status FROM programs")},
+            asset_links=frozenset(
+                (row["program"], row["asset"]) for row in self._rows("SELECT program, asset FROM asset_links")
+            ),
             enrollments={
                 (row["external_id"], row["program"]): row["status"]
                 for row in self._rows("SELECT external_id, program, status FROM enrollments")
@@ -221,7 +234,19 @@ def _change(row: dict[str, Any], scales: dict[str, int]) -> Change:
         scale = scales[row["key"].rpartition("/")[2]]
         for name in ("old_value", "new_value"):
             row[name] = str(int(Decimal(row[name]).scaleb(scale)))
+    if row["state_type"] == "counter":
+        row |= {name: _plain_number(row[name]) for name in ("old_value", "new_value")}
     return Change(**row, entity=entity)
+
+
+def _participant(row: dict[str, Any]) -> Participant:
+    profile = {name: row[name] for name in PROFILE if row[name] is not None}
+    return Participant(number=row["number"], status=row["status"], profile=profile)
+
+
+def _plain_number(text: str | None) -> str | None:
+    """The number of a counter's change, which is an object where it has a window."""
+    return str(json.loads(text, parse_float=str, parse_int=str)["value"]) if text and text.startswith("{") else text
 
 
 def _reject(row: dict[str, Any]) -> Reject:

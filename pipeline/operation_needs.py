@@ -1,0 +1,82 @@
+"""What the operations of a run need before anything is decided: keys, and state that few runs look at.
+
+In: types and canonical fields of the staged operations. Out: an `OperationNeeds`, from which the terms of the run are
+made, so that rules see what operations write.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from earnbook.ledger.schema import Int64s, OperationType, StateType
+
+MEMBER_TYPES = frozenset(
+    {
+        OperationType.UPSERT_PARTICIPANT,
+        OperationType.CREATE_GROUP,
+        OperationType.UPDATE_GROUP,
+        OperationType.ARCHIVE_GROUP,
+        OperationType.ADD_MEMBER,
+        OperationType.SET_MEMBER_ROLE,
+        OperationType.REMOVE_MEMBER,
+    }
+)
+"""Types that need the profiles and members of the holders they name (`Terms.has_members`)."""
+
+_KEY_FIELDS = {
+    OperationType.ADD_TAG: StateType.TAG,
+    OperationType.REMOVE_TAG: StateType.TAG,
+    OperationType.SET_TAGS: StateType.TAG,
+    OperationType.SET_COUNTER: StateType.COUNTER,
+    OperationType.DELETE_COUNTER: StateType.COUNTER,
+    OperationType.SET_ATTRIBUTE: StateType.ATTRIBUTE,
+    OperationType.SET_ATTRIBUTES: StateType.ATTRIBUTE,
+    OperationType.REMOVE_ATTRIBUTE: StateType.ATTRIBUTE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OperationNeeds:
+    """What the operations of a run need beside the definitions.
+
+    `names` are the keys that they name (state type, text), in ascending order; a key that only operations name has no
+    column in the cells otherwise. `has_members` and `unlinks` say whether they are about profiles, groups or members,
+    and whether any unlinks an asset.
+    """
+
+    names: tuple[tuple[int, str], ...] = ()
+    has_members: bool = False
+    unlinks: bool = False
+
+
+def operation_needs(operations: Iterator[tuple[Int64s, pa.Array]]) -> OperationNeeds:
+    """What staged operations (types and canonical fields, in chunks) need."""
+    names: set[tuple[int, str]] = set()
+    types: set[int] = set()
+    for kinds, fields in operations:
+        types.update(np.unique(kinds).tolist())
+        is_keyed = np.isin(kinds, [int(kind) for kind in _KEY_FIELDS])
+        is_keyed |= pc.match_substring_regex(fields, '"(attributes|tags)":').to_numpy(zero_copy_only=False)
+        for kind, text in zip(kinds[is_keyed].tolist(), fields.filter(pa.array(is_keyed)).to_pylist(), strict=True):
+            names.update(_names_of(OperationType(kind), json.loads(text)))
+    return OperationNeeds(
+        names=tuple(sorted(names)),
+        has_members=bool(types & MEMBER_TYPES),
+        unlinks=OperationType.UNLINK_ASSET in types,
+    )
+
+
+def _names_of(kind: OperationType, fields: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """The keys that one operation names; tags in the lower case in which they are stored."""
+    tags = [*fields.get("tags", ()), *([fields["tag"]] if "tag" in fields else [])]
+    yield from ((int(StateType.TAG), tag.lower()) for tag in tags)
+    yield from ((int(StateType.ATTRIBUTE), key) for key in fields.get("attributes", ()))
+    if kind in _KEY_FIELDS and "key" in fields:
+        yield int(_KEY_FIELDS[kind]), fields["key"]

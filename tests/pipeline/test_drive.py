@@ -388,6 +388,16 @@ def test_a_program_without_rules_takes_events(shop: Shop) -> None:
     assert shop.is_whole()
 
 
+def test_events_that_the_kernel_leaves_are_counted_by_reason(shop: Shop) -> None:
+    big = rule("big", "event.n * event.n * event.n > 0", SEEN)
+    shop.programs = (program("shop", big),)
+    rows = [event(f"e-{at}", f"05-0{at}T00", n=n) for at, n in enumerate((1, 10**30, 10**15, 9 * 10**12 + 1), start=1)]
+    report = shop.run(*rows, batch_records=2, kernel=True)
+    assert report.bailed == {"NUMBER_RANGE": 2, "WIDE_VALUE": 1}
+    assert report.completed == 4
+    assert shop.is_whole()
+
+
 # --- operations -----------------------------------------------------------------------------------------------------
 
 

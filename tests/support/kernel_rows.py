@@ -19,6 +19,7 @@ from earnbook.ledger.schema import (
     FX_COLUMNS,
     FX_REFERENCE,
     FX_REFERENCE_CODE,
+    FX_RESULT,
     FX_TEXT_KIND,
     FX_VALUE,
     FX_VALUE_CODE,
@@ -213,7 +214,7 @@ def run_closures(ruleset: CompiledRuleset, rows: Sequence[Row], pool: Pool) -> l
 def _proposed(effects: np.ndarray[Any, Any], words: np.ndarray[Any, Any], count: int) -> Proposed:
     return Proposed(
         words=tuple(int(word) for word in words),
-        effects=tuple(_effect([int(cell) for cell in effects[row]]) for row in range(count)),
+        effects=tuple(_effect([int(cell) for cell in effects[row][:FX_RESULT]]) for row in range(count)),
     )
 
 

@@ -1,4 +1,4 @@
-"""A book of held lots: its views, ids and references, the fold of its state, and what verify finds in it (§9.5-§9.9)."""
+"""A book of held lots: views, ids and references, the fold of its state, and what verify finds (§9.5-§9.9)."""
 
 from __future__ import annotations
 

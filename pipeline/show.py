@@ -209,7 +209,7 @@ _LOTS = """
     SELECT o.lot_seq, a.symbol AS asset, a.scale, store.lot_status_name(o.status) AS status,
         store.units(o.remaining, a.unit) AS remaining, store.units(l.amount, a.unit) AS amount,
         store.instant(l.created_at) AS created_at, store.instant(o.matures_at) AS matures_at,
-        store.instant(o.expires_at) AS expires_at, l.reference AS reference_id
+        store.instant(o.expires_at) AS expires_at, coalesce(o.hold_reference, l.reference) AS reference_id
     FROM store.current_open_lots AS o
     JOIN store.full_lots AS l USING (lot_seq)
     JOIN store.asset_list AS a ON a.number = o.asset

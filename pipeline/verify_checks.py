@@ -371,10 +371,10 @@ _LOG = (
         query=f"""SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq FROM (
                 SELECT max(entry_seq) AS entry_seq FROM (SELECT DISTINCT entry_seq, log_seq, action, entry_type
                     FROM store.movements WHERE log_seq > 0) GROUP BY log_seq, action
-                HAVING count(*) <> max(entry_seq) - min(entry_seq) + 1 OR count(*) > 1
-                    AND (count(*) FILTER (WHERE entry_type <> {EntryType.EXPIRATION}) <> 1
-                        OR arg_min(entry_type, entry_seq) NOT IN ({EntryType.RELEASE},
-                            {EntryType.REDEMPTION_REVERSAL})))
+                HAVING count(*) <> max(entry_seq) - min(entry_seq) + 1
+                    OR count(*) FILTER (WHERE entry_type <> {EntryType.EXPIRATION}) <> 1
+                    OR count(*) > 1 AND arg_min(entry_type, entry_seq) NOT IN ({EntryType.RELEASE},
+                        {EntryType.REDEMPTION_REVERSAL}))
             UNION ALL SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq || ', lot ' || lot_seq FROM (
                 SELECT max(d.entry_seq) AS entry_seq, d.lot_seq
                 FROM store.due_entries AS d JOIN (SELECT DISTINCT entry_seq, entry_type FROM store.movements

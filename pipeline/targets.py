@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import Columns, Int64s, Kind, Outcome, TargetKind
@@ -76,7 +77,7 @@ class Targets:
             self._state.name_targets(kind, codes, meanings)
 
     def _meanings(self, kind: TargetKind, texts: pa.Array) -> Int64s:
-        wrong = np.array([_mistake(kind, text) for text in texts.to_pylist()], np.int64)
+        wrong = _mistakes(kind, texts)
         good = texts.filter(pa.array(wrong == 0))
         meanings = -wrong
         match kind:
@@ -104,12 +105,13 @@ class Targets:
         return filled
 
 
-def _mistake(kind: TargetKind, text: str) -> Outcome | int:
-    """Why a text can name nobody, 0 where it can; too long a text is not what the expression must give (§11.4)."""
-    if not text:
-        return Outcome.TARGET_MISSING
-    if len(text) > LENGTH_MAX:
-        return Outcome.EXPRESSION_ERROR
-    if kind is TargetKind.PARTICIPANT_ID and not is_uuid(text):
-        return Outcome.PARTICIPANT_NOT_FOUND
-    return 0
+def _mistakes(kind: TargetKind, texts: pa.Array) -> Int64s:
+    """Why each text can name nobody, 0 where it can; too long a text is not what the expression must give (§11.4)."""
+    lengths = pc.utf8_length(texts).to_numpy()
+    wrong = np.zeros(len(texts), np.int64)
+    if kind is TargetKind.PARTICIPANT_ID:
+        is_id = np.array([is_uuid(text) for text in texts.to_pylist()], bool)
+        wrong[~is_id] = int(Outcome.PARTICIPANT_NOT_FOUND)
+    wrong[lengths > LENGTH_MAX] = int(Outcome.EXPRESSION_ERROR)
+    wrong[lengths == 0] = int(Outcome.TARGET_MISSING)
+    return wrong

@@ -20,6 +20,7 @@ from earnbook.ledger.layout import (
     PERSON_ORIGINS,
     PERSON_SLOTS,
     R_CHANGES,
+    R_CLOCK,
     R_DUE,
     R_HOLDER,
     R_LOG_SEQ,
@@ -40,6 +41,7 @@ from earnbook.ledger.layout import (
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.schema import Int64s
 from earnbook.ledger.state import State
+from earnbook.ledger.tiers import assign_tier
 
 _UNDO_PER_CHANGE = 6  # a counter has five cells
 
@@ -77,6 +79,13 @@ def create_holder(given: Int64s, person: int, entity_type: int, status: int) -> 
     created[1, row] = registers[R_HOLDER]
     created[2, row] = registers[R_LOG_SEQ]
     return slot
+
+
+@compiled
+def put_on_level(given: Int64s, slot: int, tier: int, level: int, expires_at: int) -> bool:
+    """Assign a level by operation (§14.5); arguments and result as of `assign_tier`."""
+    handles = fixed_in(given)
+    return assign_tier(handles, slot, tier, level, expires_at, vector(handles, REGISTERS)[R_CLOCK], 0)
 
 
 @compiled

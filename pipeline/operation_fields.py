@@ -21,7 +21,7 @@ PROFILE_FIELDS = ("email", "phone", "first_name", "last_name", "display_name")
 TYPES_LATER = frozenset(
     {
         "adjust", "hold", "release", "forfeit", "void_hold", "redeem", "redeem_item", "reverse_redemption", "transfer",
-        "set_tier", "remove_tier", "trigger_automation", "cancel_automation", "refresh_automation",
+        "trigger_automation", "cancel_automation", "refresh_automation",
         "retry_event",
     }
 )  # fmt: skip

@@ -24,9 +24,10 @@ from earnbook.ledger.amounts import classify_amount, classify_counter
 from earnbook.ledger.budgets import reset_by_operation
 from earnbook.ledger.operate_groups import GroupVerbs
 from earnbook.ledger.operate_state import StateVerbs
-from earnbook.ledger.operate_write import make_room, slot_of
+from earnbook.ledger.operate_write import make_room, put_on_level, slot_of
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import (
+    TIME_MAX,
     TIME_NONE,
     EntityType,
     HolderField,
@@ -44,6 +45,7 @@ from earnbook.pipeline.operation_fields import PROFILE_FIELDS
 from earnbook.pipeline.people import People
 from earnbook.pipeline.terms import KeyColumns, RunTerms
 from earnbook.pipeline.usage import AssetUsage
+from earnbook.rules.tiers import BASE_LEVELS
 from earnbook.rules.times import parse_duration
 
 READ_AHEAD_ROWS = 4096
@@ -177,6 +179,8 @@ class Operations:
             OperationType.ENROLL: self._enroll,
             OperationType.LINK_ASSET: self._link_asset,
             OperationType.UNLINK_ASSET: self._unlink_asset,
+            OperationType.SET_TIER: self._change_tier,
+            OperationType.REMOVE_TIER: self._change_tier,
             OperationType.RESET_BUDGET: self._reset_budget,
             OperationType.CREATE_GROUP: self._create_group,
             OperationType.UPDATE_GROUP: self._update_group,
@@ -334,6 +338,38 @@ class Operations:
             return Outcome.ASSET_IN_USE
         self._verbs.set_link(operation.program, asset, linked=False)
         return Outcome.OK
+
+    def _change_tier(self, operation: _Operation) -> Outcome:
+        """`set_tier` and `remove_tier`, which is the same as going back to base (§14.5)."""
+        fields, state = operation.fields, self._state
+        status = int(state.table(at.PROGRAMS)[operation.program, at.PROGRAM_STATUS])
+        if status != Status.ACTIVE:
+            return Outcome.PROGRAM_SUSPENDED if status == Status.SUSPENDED else Outcome.PROGRAM_ARCHIVED
+        slot = slot_of(state.handles, operation.person)
+        if slot < 0:
+            return Outcome.PARTICIPANT_NOT_FOUND
+        found = [place for place, tier in enumerate(self._run.tiers) if tier.definition.id == fields["tier"]]
+        if not found:
+            return Outcome.TIER_NOT_FOUND
+        tier, level = self._run.tiers[found[0]], fields.get("level", "")
+        if level not in BASE_LEVELS and all(known.key != level for known in tier.levels):
+            return Outcome.TIER_LEVEL_NOT_FOUND
+        if state.cells.status[slot] != Status.ACTIVE:
+            return Outcome.PARTICIPANT_INACTIVE
+        if state.bytes_of(at.ENROLLMENTS)[slot, operation.program] != Status.ACTIVE:
+            return Outcome.NOT_ENROLLED
+        if tier.definition.status != "ACTIVE":
+            return Outcome.TIER_ARCHIVED
+        expires_at = self._expiry(fields.get("expires_at"))
+        if expires_at > TIME_MAX:
+            return Outcome.INVALID_VALUE
+        return _effect(put_on_level(state.handles, slot, found[0], tier.position(level), expires_at))
+
+    def _expiry(self, given: str | int | None) -> int:
+        """A duration from processing time, or a time; TIME_NONE for never."""
+        if given is None:
+            return int(TIME_NONE)
+        return given if isinstance(given, int) else self._state.clock + parse_duration(given)
 
     def _reset_budget(self, operation: _Operation) -> Outcome:
         fields, run = operation.fields, self._run

@@ -287,11 +287,35 @@ def test_a_budget_is_reset_before_its_time(tmp_path: Path) -> None:
     assert found.balances["PARTICIPANT", "alice", "PTS", "AVAILABLE"] == 1000
 
 
+def test_a_level_is_assigned_until_it_expires_or_is_taken_away(tmp_path: Path) -> None:
+    book = definitions()
+    levels = [{"key": "silver", "rank": 1}, {"key": "gold", "rank": 2}]
+    book["programs"][0]["tiers"] = [{"key": "status", "display_name": "Status", "levels": levels}]
+    about = {"program_id": "loyalty", "external_id": "alice", "tier": "status"}
+    log = Log().operation("set_tier", level="gold", **about).event("alice")
+    log.operation("set_tier", level="gold", **about).operation("set_tier", level="gold", **about)
+    log.operation("set_tier", **{**about, "tier": "nothing"}, level="gold").operation("set_tier", level="x", **about)
+    log.operation("set_tier", level="silver", expires_at="2h", **about).event("bob").event("bob")
+    log.operation("set_tier", level="silver", **about).operation("remove_tier", **about)
+    log.operation("remove_tier", **about).operation(
+        "enroll", program_id="loyalty", external_id="alice", status="FROZEN"
+    )
+    log.operation("set_tier", level="gold", **about)
+    log.operation("set_program_status", program_id="loyalty", status="SUSPENDED")
+    log.operation("set_tier", level="gold", **about)
+    found = decide(tmp_path, log.lines, runs=2, book=book)
+    assert [code for row, code in zip(found.records, codes(found), strict=True) if row.kind == "OPERATION"] == [
+        "PARTICIPANT_NOT_FOUND", "OK", "NO_EFFECT", "TIER_NOT_FOUND", "TIER_LEVEL_NOT_FOUND", "OK", "OK", "OK",
+        "NO_EFFECT", "OK", "NOT_ENROLLED", "OK", "PROGRAM_SUSPENDED",
+    ]  # fmt: skip
+
+
 def test_repeats_are_dropped_and_other_payloads_refused(tmp_path: Path) -> None:
     log = Log().operation("upsert_participant", external_id="alice", attributes={"a": "1"})
+    log.operation("add_tag", external_id="alice", tag="vip")
     lines = [*log.lines, log.lines[0], log.lines[0].replace('"1"', '"2"')]
-    book = decide(tmp_path, lines, runs=3)
-    assert codes(book) == ["OK"]
+    book = decide(tmp_path, lines, runs=2)
+    assert codes(book) == ["OK", "OK"]
     assert book.counts is not None
     assert (book.counts.duplicates, book.counts.rejected) == (1, 1)
     assert {reject.reason for reject in book.rejects} == {"IDEMPOTENCY_CONFLICT"}

@@ -228,7 +228,9 @@ def _effect(cells: list[int]) -> Effect:
         # The action ends at stage 4 of §12.3, so nobody looks at its reference.
         cells[FX_REFERENCE], cells[FX_REFERENCE_CODE] = -1, 0
     keep_scale = cells[FX_TEXT_KIND] == Kind.NUMBER
-    others = [cell for column, cell in enumerate(cells) if column not in (FX_VALUE, FX_VALUE_HIGH, FX_VALUE_SCALE)]
+    # The columns from FX_RESULT on are the books'; `propose` leaves them alone.
+    left_out = (FX_VALUE, FX_VALUE_HIGH, FX_VALUE_SCALE)
+    others = [cell for column, cell in enumerate(cells[:FX_RESULT]) if column not in left_out]
     return (value, scale if keep_scale else 0, *others)
 
 

@@ -41,7 +41,7 @@ TYPES_LATER = frozenset(
         "create_group", "update_group", "archive_group", "add_member", "set_member_role", "remove_member", "add_tag",
         "remove_tag", "set_tags", "set_counter", "delete_counter", "set_attribute", "set_attributes",
         "remove_attribute", "set_tier", "remove_tier", "reset_budget", "trigger_automation", "cancel_automation",
-        "refresh_automation", "retry_event",
+        "refresh_automation",
     }
 )  # fmt: skip
 """Types of §15 that this version does not process."""
@@ -78,6 +78,14 @@ _WALLET_FIELDS = {
 SPECIFICATIONS: Mapping[str, tuple[OperationType, Mapping[str, FieldSpec]]] = {
     "fund": (OperationType.FUND, _WALLET_FIELDS),
     "burn": (OperationType.BURN, _WALLET_FIELDS),
+    "retry_event": (
+        OperationType.RETRY_EVENT,
+        {
+            "program_id": FieldSpec(kind=FieldKind.PROGRAM),
+            "event_key": FieldSpec(kind=FieldKind.TEXT, required=False),
+            "event_id": FieldSpec(kind=FieldKind.TEXT, required=False),
+        },
+    ),
 }
 """By type: its code and its own fields (§15.2)."""
 

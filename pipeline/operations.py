@@ -31,6 +31,8 @@ def operation_columns(records: pa.Table, run: RunTerms) -> OperationColumns:
     fields = records.column("fields")
     for row in np.flatnonzero(is_operation).tolist():
         values = json.loads(fields[row].as_py())
+        if "asset_id" not in values:
+            continue
         asset[row] = run.asset_indexes.get(values["asset_id"], -1)
         if asset[row] >= 0:
             scale = run.terms.assets[asset[row]].scale

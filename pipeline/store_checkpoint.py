@@ -39,6 +39,7 @@ _ENTITY = {
     "enrollments": "holder",
     "tiers": "holder",
     "open_lots": "holder",
+    "schedule": "holder",
 }
 
 

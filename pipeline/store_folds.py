@@ -43,6 +43,7 @@ STATE_KEYS: dict[str, StateKey] = {
     "tiers": StateKey(("holder", "tier")),
     "open_lots": StateKey(("lot_seq",)),
     "budgets": StateKey(("budget",)),
+    "schedule": StateKey(("parent", "position")),
 }
 """What makes a row of each state table the same row before and after."""
 
@@ -65,6 +66,7 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "tiers": _tiers,
         "open_lots": _open_lots,
         "budgets": _budgets,
+        "schedule": _schedule,
     }
     return folds[table](from_checkpoint)
 
@@ -239,3 +241,15 @@ def _tags(from_checkpoint: bool) -> str:
         FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.TAG}
     ) AS steps(entity, key, change_seq, operation)
     GROUP BY entity, key HAVING arg_max(operation, change_seq) = {ChangeOperation.ADD}"""
+
+
+def _schedule(from_checkpoint: bool) -> str:
+    """What was scheduled, less what became an event."""
+    columns = "holder, due_at, parent, position, action, generation, under_broadcast"
+    return f"""SELECT {columns} FROM ({_base(columns, "schedule", from_checkpoint)}
+        SELECT entity, value, log_seq,
+            CAST(row_number() OVER (PARTITION BY log_seq ORDER BY change_seq) - 1 AS INTEGER), action, value_scale,
+            key = 1
+        FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.SCHEDULED_EVENT}
+    ) AS waiting({columns})
+    ANTI JOIN {_rows("generated_events", "log_seq", from_checkpoint)} AS done USING (parent, action)"""

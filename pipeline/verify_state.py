@@ -21,6 +21,7 @@ _PROPERTIES = {
     "enrollments": "I13",
     "budgets": "I14",
     "tiers": "I13",
+    "schedule": "I13",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from earnbook.jobs.options import TIME, Output, book_option, lock_wait_option, output_options
+from earnbook.jobs.options import TIME, Output, book_option, lock_wait_option, max_generated_option, output_options
 from earnbook.jobs.output import progress_listener
 from earnbook.jobs.summary import write_summary
 from earnbook.pipeline.config import AdvanceRequest
@@ -17,13 +17,16 @@ from earnbook.pipeline.drive import advance
 @book_option
 @click.option("--to", "to_us", type=TIME, required=True, help="Book clock to reach; due work at it is done.")
 @click.option("--no-horizon", is_flag=True, help="Allow a time later than a day from now.")
+@max_generated_option
 @lock_wait_option
 @output_options
-def command(book: Path, to_us: int, no_horizon: bool, lock_wait_seconds: float, output: Output) -> None:
+def command(
+    book: Path, to_us: int, no_horizon: bool, max_generated: int | None, lock_wait_seconds: float, output: Output
+) -> None:
     """Do only what falls due up to a time.
 
-    Commits one batch without records: lots mature and expire up to and including the given time, which becomes the
-    book clock.
+    Commits one batch without records: lots mature and expire, scheduled events are processed, up to and including the
+    given time, which becomes the book clock.
 
     \b
     Examples:
@@ -36,6 +39,7 @@ def command(book: Path, to_us: int, no_horizon: bool, lock_wait_seconds: float, 
                 book=book,
                 to_us=to_us,
                 no_horizon=no_horizon,
+                max_generated=max_generated,
                 lock_wait_seconds=lock_wait_seconds,
                 progress=progress,
             )

@@ -27,6 +27,7 @@ class CommandEntry(NamedTuple):
 COMMANDS: dict[str, CommandEntry] = {
     "run": CommandEntry("earnbook.jobs.run", "Decide event and operation files and commit them to a book."),
     "advance": CommandEntry("earnbook.jobs.advance", "Do only what falls due up to a time."),
+    "retry": CommandEntry("earnbook.jobs.retry", "Process FAILED events again, with the rules and the state of now."),
     "verify": CommandEntry("earnbook.jobs.verify", "Re-read a book: seals, balances, every property."),
     "report": CommandEntry("earnbook.jobs.report", "Figures over a whole book."),
     "show": CommandEntry("earnbook.jobs.show", "One thing of a book, explained."),

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
+from earnbook.pipeline.config import ClockMode
 from earnbook.rules.times import parse_duration, parse_timestamp
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -125,6 +126,18 @@ def config_option(*, required: bool) -> Callable[[Function], Function]:
     )
 
 
+def clock_option(function: Function) -> Function:
+    """`--clock`: where processing times come from; a pair of mode and fixed time."""
+    return click.option(
+        "--clock",
+        type=_Clock(),
+        metavar="now|event|TIME",
+        default="now",
+        show_default=True,
+        help="Processing time of the records.",
+    )(function)
+
+
 def lock_wait_option(function: Function) -> Function:
     """`--lock-wait`: how long to wait for another writer."""
     return click.option(
@@ -135,6 +148,16 @@ def lock_wait_option(function: Function) -> Function:
         show_default=True,
         metavar="DURATION",
         help="Wait so long for another process that writes to the book.",
+    )(function)
+
+
+def max_generated_option(function: Function) -> Function:
+    """`--max-generated N`: a guard against rules that make events without end (§17.5)."""
+    return click.option(
+        "--max-generated",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Refuse a batch that generates more events; default: 10 for each record and each participant.",
     )(function)
 
 
@@ -154,6 +177,21 @@ class _Time(click.ParamType[int]):
             return parse_timestamp(text)
         except ValueError as error:
             self.fail(f"{value!r}: {error}. Write a date or a time like 2026-01-31T18:00:00Z.", param, ctx)
+
+
+class _Clock(click.ParamType[tuple[ClockMode, int | None]]):
+    """`now`, `event` or a time."""
+
+    name = "now|event|TIME"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[ClockMode, int | None]:
+        if isinstance(value, tuple):
+            return value
+        if value in (ClockMode.NOW, ClockMode.EVENT):
+            return ClockMode(str(value)), None
+        return ClockMode.FIXED, _Time().convert(value, param, ctx)
 
 
 class _DurationSeconds(click.ParamType[float]):

@@ -9,8 +9,10 @@ import click
 from earnbook.jobs.options import (
     TIME,
     Output,
+    clock_option,
     config_option,
     lock_wait_option,
+    max_generated_option,
     new_book_option,
     output_options,
 )
@@ -21,21 +23,6 @@ from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, Ru
 from earnbook.pipeline.drive import run
 
 EXIT_CONDITION_MET = 4
-
-
-class _Clock(click.ParamType[tuple[ClockMode, int | None]]):
-    """`now`, `event` or a time."""
-
-    name = "now|event|TIME"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[ClockMode, int | None]:
-        if isinstance(value, tuple):
-            return value
-        if value in (ClockMode.NOW, ClockMode.EVENT):
-            return ClockMode(str(value)), None
-        return ClockMode.FIXED, TIME.convert(value, param, ctx)
 
 
 class _Horizon(click.ParamType[tuple[bool, int]]):
@@ -74,14 +61,7 @@ class _FailOn(click.ParamType[frozenset[str]]):
     help="Format of the inputs; else by file ending, and NDJSON for standard input.",
 )
 @click.option("--program", metavar="KEY", help="Program of records that name none.")
-@click.option(
-    "--clock",
-    type=_Clock(),
-    metavar="now|event|TIME",
-    default="now",
-    show_default=True,
-    help="Processing time of the records.",
-)
+@clock_option
 @click.option(
     "--order",
     type=click.Choice([o.value for o in Order]),
@@ -110,6 +90,7 @@ class _FailOn(click.ParamType[frozenset[str]]):
     metavar="N",
     help="Records of one commit.",
 )
+@max_generated_option
 @click.option(
     "--evaluations",
     type=click.Choice(["full", "matched"]),
@@ -142,6 +123,7 @@ def command(
     on_conflict: str,
     max_rejects: int | None,
     batch_size: int,
+    max_generated: int | None,
     evaluations: str,
     results: Path | None,
     prune: bool,
@@ -184,6 +166,7 @@ def command(
                 ignore_conflicts=on_conflict == "ignore",
                 max_rejects=max_rejects,
                 batch_records=batch_size,
+                max_generated=max_generated,
                 evaluations_full=evaluations == "full",
                 dry_run=dry_run,
                 results=results_listener,

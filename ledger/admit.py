@@ -11,7 +11,6 @@ from earnbook.ledger.layout import (
     NEW_HOLDERS,
     OUTCOME_HOLDER,
     OUTCOME_RECIPIENT,
-    OUTCOMES,
     PERSON_ORIGINS,
     PERSON_SLOTS,
     PROGRAM_COLUMNS,
@@ -66,27 +65,28 @@ def program_code(handles: Int64s, program: int) -> int:
 
 
 @compiled
-def admit(handles: Int64s, record: int, program: int) -> int:
+def admit(handles: Int64s, row: int, program: int, table: int, place: int) -> int:
     """Find, create and enroll the holders of an event; R_SLOT and R_RECIPIENT name them, the outcome their numbers.
 
     R_GROUP names the group of the event, which must exist to be found (§11.1).
 
     Both are found before either is created, so a refused event creates and enrolls nobody.
+
+    Args:
+        handles: the tables.
+        row: the event's row of WORK.
+        program: slot of its program.
+        table: where its outcome stands: OUTCOMES, or ATTEMPTS for a further attempt.
+        place: and in which column.
     """
     registers = vector(handles, REGISTERS)
-    work, outcomes = matrix(handles, WORK), matrix(handles, OUTCOMES)
-    outcomes[OUTCOME_HOLDER, record] = 0
-    outcomes[OUTCOME_RECIPIENT, record] = 0
-    registers[R_SLOT] = -1
-    registers[R_RECIPIENT] = -1
-    group = work[WORK_GROUP, record]
-    registers[R_GROUP] = slot_of(handles, group) if group >= 0 else -1
-    code = program_code(handles, program)
+    work, outcomes = matrix(handles, WORK), matrix(handles, table)
+    code = _refuse(handles, row, program, table, place)
     if code != 0:
         return code
-    person, other = work[WORK_PERSON, record], work[WORK_RECIPIENT, record]
-    outcomes[OUTCOME_HOLDER, record] = _number_of(handles, person)
-    outcomes[OUTCOME_RECIPIENT, record] = _number_of(handles, other)
+    person, other = work[WORK_PERSON, row], work[WORK_RECIPIENT, row]
+    outcomes[OUTCOME_HOLDER, place] = _number_of(handles, person)
+    outcomes[OUTCOME_RECIPIENT, place] = _number_of(handles, other)
     if person >= 0 and not is_admissible(handles, person, program):
         return _PARTICIPANT_NOT_FOUND
     if other >= 0 and not is_admissible(handles, other, program):
@@ -95,12 +95,37 @@ def admit(handles: Int64s, record: int, program: int) -> int:
     if person >= 0:
         slot = enter(handles, person, program)
         registers[R_SLOT] = slot
-        outcomes[OUTCOME_HOLDER, record] = numbers[slot]
+        outcomes[OUTCOME_HOLDER, place] = numbers[slot]
     if other >= 0:
         slot = enter(handles, other, program)
         registers[R_RECIPIENT] = slot
-        outcomes[OUTCOME_RECIPIENT, record] = numbers[slot]
+        outcomes[OUTCOME_RECIPIENT, place] = numbers[slot]
     return 0
+
+
+@compiled
+def admit_slot(handles: Int64s, slot: int, row: int, program: int, table: int, place: int) -> int:
+    """As `admit`, for an event that is addressed to a holder of the State and nobody else."""
+    code = _refuse(handles, row, program, table, place)
+    if code != 0:
+        return code
+    vector(handles, REGISTERS)[R_SLOT] = slot
+    matrix(handles, table)[OUTCOME_HOLDER, place] = vector(handles, HOLDER_NUMBERS)[slot]
+    enroll(handles, slot, program)
+    return 0
+
+
+@inlined
+def _refuse(handles: Int64s, row: int, program: int, table: int, place: int) -> int:
+    """Nobody but the group is at hand yet; the outcome of an event of a program that is not ACTIVE, else 0."""
+    registers, outcomes = vector(handles, REGISTERS), matrix(handles, table)
+    outcomes[OUTCOME_HOLDER, place] = 0
+    outcomes[OUTCOME_RECIPIENT, place] = 0
+    registers[R_SLOT] = -1
+    registers[R_RECIPIENT] = -1
+    group = matrix(handles, WORK)[WORK_GROUP, row]
+    registers[R_GROUP] = slot_of(handles, group) if group >= 0 else -1
+    return program_code(handles, program)
 
 
 @inlined

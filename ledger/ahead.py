@@ -132,6 +132,8 @@ def ask_due(handles: Int64s) -> None:
     registers, heap, lots = vector(handles, REGISTERS), matrix(handles, DUE), matrix(handles, LOTS)
     count = min(registers[R_DUE], _DUE_AHEAD)
     for place in range(count):
+        if heap[place, DUE_KEY] >> DUE_RANK_SHIFT > RANK_EXPIRATION:
+            continue
         lot = heap[place, DUE_ITEM]
         if heap[place, DUE_KEY] >> DUE_RANK_SHIFT > RANK_EXPIRATION:
             continue  # its item is no lot

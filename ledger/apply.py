@@ -34,6 +34,7 @@ from earnbook.ledger.layout import (
     matrix,
     vector,
 )
+from earnbook.ledger.schedule import broadcast, schedule_event
 from earnbook.ledger.schema import (
     FX_ACTION,
     FX_RESULT,
@@ -63,6 +64,8 @@ _COUNTER = int(ActionType.COUNTER)
 _TAG = int(ActionType.TAG)
 _UNTAG = int(ActionType.UNTAG)
 _SET_TIER = int(ActionType.SET_TIER)
+_SCHEDULE_EVENT = int(ActionType.SCHEDULE_EVENT)
+_BROADCAST = int(ActionType.BROADCAST)
 _MONEY_LAST = int(ActionType.FORFEIT)
 _APPLIED = int(ActionResult.APPLIED)
 _NO_EFFECT = int(ActionResult.NO_EFFECT)
@@ -139,6 +142,9 @@ def _apply_effect(
     kind = actions[action, ACTION_TYPE]
     if effects[effect, FX_TARGET_CODE] != 0:
         return effects[effect, FX_TARGET_CODE]  # type: ignore[no-any-return]
+    if kind == _BROADCAST:
+        effects[effect, FX_RESULT] = _APPLIED
+        return broadcast(handles, action, program, at, now)
     target = effects[effect, FX_TARGET]
     if effects[effect, FX_TARGET_KIND] != 0:
         code = resolve_target(handles, effect, program)
@@ -177,6 +183,8 @@ def _act(handles: Int64s, effect: int, action: int, program: int, target: int, s
         return add_tag(handles, action, target)
     if kind == _UNTAG:
         return remove_tag(handles, action, target)
+    if kind == _SCHEDULE_EVENT:
+        return schedule_event(handles, action, target, now)
     return set_attribute(handles, effect, action, target)
 
 

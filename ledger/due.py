@@ -1,5 +1,6 @@
 """Due work: the queue of what time brings, and doing it (§4.4; ranks 1 and 2, §9.9, here).
 
+Maturities and expirations are done here. A generated event is a record of the log: the caller makes it one.
 The queue is a binary heap ordered by (due time, rank and key, item). Items are put in when the record that made them is
 certain and judged when they come out: an item whose lot is gone, or has another status by then, is skipped.
 """
@@ -43,6 +44,7 @@ from earnbook.ledger.layout import (
     R_PENDING_DUE,
     R_UNDO,
     RANK_BUDGET,
+    RANK_EVENT,
     RANK_EXPIRATION,
     RANK_MATURITY,
     RANK_TIER,
@@ -58,6 +60,7 @@ from earnbook.ledger.schema import Bucket, EntryType, Int64s, LotMoveKind, LotSt
 from earnbook.ledger.tiers import expire_tier
 
 DUE_DONE = 0
+DUE_EVENT = 1
 DUE_FULL = -2
 DUE_OVERFLOW = -3
 DUE_TICK = -7
@@ -78,39 +81,22 @@ def do_due(handles: Int64s, until: int) -> int:
     """Do everything due at or before `until`, in due order; each item moves the book clock.
 
     Returns:
-        DUE_DONE; DUE_TICK when a budget's reset waits for its next tick (R_TICK); DUE_FULL when a table must grow first
-        (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into its holder's balance, which no record can be blamed
-        for, so that the run must stop. Items done stay done.
+        DUE_DONE; DUE_EVENT when the item at the top is an event that is now due, and stays there; DUE_TICK when a
+        budget's reset waits for its next tick (R_TICK); DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW
+        when a maturing lot does not fit into its holder's balance, which no record can be blamed for, so that the run
+        must stop. Items done stay done.
     """
     registers = vector(handles, REGISTERS)
     heap = matrix(handles, DUE)
-    lots = matrix(handles, LOTS)
     while registers[R_DUE] > 0 and heap[0, DUE_AT] <= until:
         if registers[R_FULL] != 0:
             return DUE_FULL
-        at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
-        if key >> DUE_RANK_SHIFT > RANK_EXPIRATION:
-            if key >> DUE_RANK_SHIFT == RANK_BUDGET and needs_tick(handles, lot, at):
-                return DUE_TICK
-            _pop(handles)
-            ask_due(handles)
-            _do_item(handles, at, key, lot)
-            settle_due(handles)
-            continue
-        status = _LOT_DEFERRED if key >> DUE_RANK_SHIFT == RANK_MATURITY else _LOT_AVAILABLE
-        is_valid = lots[lot, LOT_SEQ] == (key & _LOT_MASK) and lots[lot, LOT_STATUS] == status
-        if is_valid and status == _LOT_DEFERRED and not _fits(handles, lot):
-            return DUE_OVERFLOW
-        _pop(handles)
-        ask_due(handles)
-        if not is_valid:
-            continue
-        registers[R_CLOCK] = max(registers[R_CLOCK], at)
-        if status == _LOT_DEFERRED:
-            _mature(handles, lot)
-        else:
-            expire_lot(handles, lot, _due_entry(handles, lot), 0, 0)
-        settle_due(handles)
+        rank = heap[0, DUE_KEY] >> DUE_RANK_SHIFT
+        if rank == RANK_EVENT:
+            return DUE_EVENT
+        code = _do_other(handles) if rank > RANK_EXPIRATION else _do_lot(handles)
+        if code != DUE_DONE:
+            return code
     return DUE_FULL if registers[R_FULL] != 0 else DUE_DONE
 
 
@@ -125,12 +111,48 @@ def _do_item(handles: Int64s, at: int, key: int, item: int) -> None:
 
 
 @compiled
+def _do_other(handles: Int64s) -> int:
+    """Take the item of a budget or a tier at the top out and do it, once the next tick of a budget is known."""
+    heap = matrix(handles, DUE)
+    at, key, item = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
+    if key >> DUE_RANK_SHIFT == RANK_BUDGET and needs_tick(handles, item, at):
+        return DUE_TICK
+    pop_due(handles)
+    ask_due(handles)
+    _do_item(handles, at, key, item)
+    settle_due(handles)
+    return DUE_DONE
+
+
+@compiled
+def _do_lot(handles: Int64s) -> int:
+    """Take the maturity or expiration at the top out and do it, if its lot still waits for it."""
+    registers, heap, lots = vector(handles, REGISTERS), matrix(handles, DUE), matrix(handles, LOTS)
+    at, key, lot = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
+    status = _LOT_DEFERRED if key >> DUE_RANK_SHIFT == RANK_MATURITY else _LOT_AVAILABLE
+    is_valid = lots[lot, LOT_SEQ] == (key & _LOT_MASK) and lots[lot, LOT_STATUS] == status
+    if is_valid and status == _LOT_DEFERRED and not _fits(handles, lot):
+        return DUE_OVERFLOW
+    pop_due(handles)
+    ask_due(handles)
+    if not is_valid:
+        return DUE_DONE
+    registers[R_CLOCK] = max(registers[R_CLOCK], at)
+    if status == _LOT_DEFERRED:
+        _mature(handles, lot)
+    else:
+        expire_lot(handles, lot, _due_entry(handles, lot), 0, 0)
+    settle_due(handles)
+    return DUE_DONE
+
+
+@compiled
 def settle_due(handles: Int64s) -> None:
     """What was done is certain: queue its due items, free its closed lots, forget its undo log."""
     registers = vector(handles, REGISTERS)
     pending = matrix(handles, PENDING_DUE)
     for k in range(registers[R_PENDING_DUE]):
-        _push(handles, pending[k, DUE_AT], pending[k, DUE_KEY], pending[k, DUE_ITEM])
+        push_due(handles, pending[k, DUE_AT], pending[k, DUE_KEY], pending[k, DUE_ITEM])
     registers[R_PENDING_DUE] = 0
     free_closed(handles)
     registers[R_UNDO] = 0
@@ -208,7 +230,8 @@ def _is_sooner(heap: Int64s, place: int, at: int, key: int, item: int) -> bool:
 
 
 @compiled
-def _push(handles: Int64s, at: int, key: int, item: int) -> None:
+def push_due(handles: Int64s, at: int, key: int, item: int) -> None:
+    """Put an item into the queue, which has room for it."""
     place = claim(handles, DUE, R_DUE)
     heap = matrix(handles, DUE)
     while place > 0:
@@ -224,7 +247,7 @@ def _push(handles: Int64s, at: int, key: int, item: int) -> None:
 
 
 @compiled
-def _pop(handles: Int64s) -> None:
+def pop_due(handles: Int64s) -> None:
     """Take the first item out: the last item sinks from the top to its place."""
     registers = vector(handles, REGISTERS)
     heap = matrix(handles, DUE)

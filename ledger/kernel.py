@@ -12,6 +12,11 @@ stopped when it is called again:
   `state.give_tick(tick)` and `decide` again.
 - `OPERATE`: the record at the cursor is an operation that Python carries out; it has its number and its time. The
   caller does that, and calls `finish_operation` with the outcome before it goes on.
+- `ALL_HOLDERS`: a BROADCAST needs every holder enrolled in the program of the event at `state.row`; the caller loads
+  them and says so (`state.mark_loaded`).
+- `RETRY_MISS`: the operation at the cursor retries an event that is not among the rows of the batch; the caller says
+  which row of GENERATED it is, or that there is none (`state.set_event`).
+- `TOO_MANY_GENERATED`: stop, and commit nothing of the batch.
 - `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
 - `DONE`: all records have outcomes and due work up to `until` is done.
 
@@ -31,10 +36,17 @@ from earnbook.ledger.action_results import write_attempt, write_suppressed
 from earnbook.ledger.admit import admit
 from earnbook.ledger.ahead import look_ahead
 from earnbook.ledger.apply import APPLY_TEXT, apply_effects
-from earnbook.ledger.apply_money import APPLY_FULL
 from earnbook.ledger.compiled import compiled, inlined
-from earnbook.ledger.due import DUE_DONE, do_due, has_due_room, settle_due
+from earnbook.ledger.due import DUE_DONE, DUE_EVENT, do_due, has_due_room, pop_due, settle_due
 from earnbook.ledger.layout import (
+    DUE,
+    DUE_AT,
+    DUE_ITEM,
+    EVENT_ASK,
+    FROM_DUE,
+    FROM_LOG,
+    FROM_RETRY,
+    GENERATED,
     OUTCOME_ACTION,
     OUTCOME_CODE,
     OUTCOME_HOLDER,
@@ -50,34 +62,46 @@ from earnbook.ledger.layout import (
     PROGRAM_TIERS,
     PROGRAM_WORDS,
     PROGRAMS,
+    R_ATTEMPT,
     R_BAIL,
+    R_BROADCASTS,
     R_CLOCK,
     R_CURSOR,
+    R_DESCENT,
+    R_DUE,
     R_FAILED_ACTION,
     R_FAILED_EFFECT,
     R_FULL,
+    R_GENERATED,
     R_GIVEN,
     R_GIVEN_RECORD,
     R_GROUP,
+    R_IS_SYSTEM,
     R_LATEST,
     R_LOG_SEQ,
+    R_ORIGIN,
     R_RECIPIENT,
+    R_RECORDS,
+    R_ROW,
+    R_SCHEDULED,
     R_SLOT,
     R_STEP,
     R_SUPPRESSED,
     REGISTERS,
     WORK,
     WORK_BASE,
+    WORK_EVENT,
     WORK_KIND,
     WORK_PROGRAM,
     WORK_TYPE,
     matrix,
     vector,
-    width,
 )
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.operate import operate
 from earnbook.ledger.patterns import pattern_of
+from earnbook.ledger.retry import finish_attempt, start_attempt
+from earnbook.ledger.schedule import free_item, start_generated
 from earnbook.ledger.schema import (
     BAIL,
     TIME_NONE,
@@ -92,7 +116,6 @@ from earnbook.ledger.schema import (
     propose_signature,
 )
 from earnbook.ledger.state import State
-from earnbook.ledger.targets import TARGET_MISS
 from earnbook.ledger.texts import Texts
 from earnbook.ledger.tiers import evaluate_tiers
 from earnbook.ledger.undo import back_to_mark, back_to_start, begin, mark
@@ -104,10 +127,13 @@ TEXT_FORMS = -4
 MISS = -5
 OPERATE = -6
 TICK = -7
+RETRY_MISS = -9
 NOT_STARTED = -100
 
+_ALL_DONE = -1000
 _EVENT = int(RecordKind.EVENT)
 _MONEY_LAST = int(OperationType.BURN)
+_RETRY_EVENT = int(OperationType.RETRY_EVENT)
 
 
 class Rules(NamedTuple):
@@ -144,7 +170,7 @@ def decide(
         pool: the run's texts, needed when an attribute changes between text and number.
 
     Returns:
-        DONE, BAIL, MISS, TICK or DUE_OVERFLOW.
+        DONE, BAIL, MISS, TICK, ALL_HOLDERS, RETRY_MISS, TOO_MANY_GENERATED or DUE_OVERFLOW.
     """
     while True:
         code = _run(
@@ -217,27 +243,26 @@ def _run(
     handles = fixed_in(given)
     registers, work = vector(handles, REGISTERS), matrix(handles, WORK)
     programs = matrix(handles, PROGRAMS)
-    records = width(handles, WORK)
-    while registers[R_CURSOR] < records:
-        record = registers[R_CURSOR]
-        program = work[WORK_PROGRAM, record]
-        now = columns.now[record]
+    while True:
         if registers[R_STEP] == 0:
-            look_ahead(handles, record, records)
-            code = _start(handles, record, program, now)
-            if code in (FULL, DUE_OVERFLOW, OPERATE, TICK):
+            code = _start_next(handles, columns.now, until)
+            if code == _ALL_DONE:
+                return DONE
+            if code < BAIL:
                 return code
             if code >= 0:
-                if not _finish(handles, record, code, 0, -1):
+                if not _finish(handles, code, 0, -1):
                     return FULL
                 continue
         registers[R_STEP] = 0
-        if registers[R_GIVEN_RECORD] == record:
+        row = registers[R_ROW]
+        program = work[WORK_PROGRAM, row]
+        if registers[R_GIVEN_RECORD] == registers[R_CURSOR]:
             count = registers[R_GIVEN]
         else:
             first = programs[program, PROGRAM_LITERAL]
             count = proposes[program](
-                record,
+                row,
                 registers[R_SLOT],
                 program,
                 registers[R_GROUP],
@@ -253,63 +278,105 @@ def _run(
             registers[R_STEP] = 1
             registers[R_BAIL] = count
             return BAIL
-        code = _dispose(handles, record, program, now, count, words)
+        code = _dispose(handles, program, columns.now[row], count, words)
         if code != 0:
             return code
-    return _end(handles, until)
 
 
 @compiled
 def _finish_operation(given: Int64s, now: Int64s, outcome: int) -> int:
     """Finish the operation at the cursor and start the next record if it is one; FULL when the first was undone."""
     handles = fixed_in(given)
-    work = matrix(handles, WORK)
-    record = vector(handles, REGISTERS)[R_CURSOR]
-    if not _finish(handles, record, outcome, 0, -1):
+    registers, work = vector(handles, REGISTERS), matrix(handles, WORK)
+    if not _finish(handles, outcome, 0, -1):
         return FULL
-    record += 1
-    if record >= width(handles, WORK) or work[WORK_KIND, record] == _EVENT or work[WORK_TYPE, record] <= _MONEY_LAST:
+    record = registers[R_CURSOR]
+    if record >= registers[R_RECORDS] or not _is_carried_out(handles, record):
         return NOT_STARTED
-    code = _start(handles, record, work[WORK_PROGRAM, record], now[record])
+    at = max(work[WORK_BASE, record], registers[R_CLOCK])
+    if registers[R_DUE] > 0 and matrix(handles, DUE)[0, DUE_AT] <= at:
+        return NOT_STARTED
+    code = _start(handles, record, at, now)
     return OPERATE if code == OPERATE else NOT_STARTED
 
 
+@inlined
+def _is_carried_out(handles: Int64s, record: int) -> bool:
+    """Whether a record is an operation that the caller carries out."""
+    work = matrix(handles, WORK)
+    kind = work[WORK_TYPE, record]
+    return bool(work[WORK_KIND, record] != _EVENT and kind > _MONEY_LAST and kind != _RETRY_EVENT)
+
+
 @compiled
-def _start(handles: Int64s, record: int, program: int, now: int) -> int:
-    """Due work, the record's number and clock, then an operation whole or an event's holders.
+def _start_next(handles: Int64s, now: Int64s, until: int) -> int:
+    """Due work, then what comes next: an event that is due, the record at the cursor, or the end of the batch.
 
     Returns:
-        FULL, DUE_OVERFLOW, TICK; OPERATE for an operation that the caller carries out; the outcome of an operation or
-        of an event that was refused; BAIL for an event that now needs its effects.
+        _ALL_DONE; FULL or another suspension; the outcome of an operation or of an event that was refused; BAIL for an
+        event that now needs its effects.
     """
-    registers, work, outcomes = vector(handles, REGISTERS), matrix(handles, WORK), matrix(handles, OUTCOMES)
-    at = max(work[WORK_BASE, record], registers[R_CLOCK])
+    registers = vector(handles, REGISTERS)
+    record, records = registers[R_CURSOR], registers[R_RECORDS]
+    at = until
+    if record < records:
+        look_ahead(handles, record, records)
+        at = matrix(handles, WORK)[WORK_BASE, record]
+    at = max(at, registers[R_CLOCK])
     code = do_due(handles, at)
+    if code == DUE_EVENT:
+        code = start_generated(handles, now)
+        return BAIL if code == 0 else code
     if code != DUE_DONE:
         return code
+    if record < records:
+        return _start(handles, record, at, now)
+    registers[R_CLOCK] = at
+    return _ALL_DONE
+
+
+@compiled
+def _start(handles: Int64s, record: int, at: int, now: Int64s) -> int:
+    """The record's number and clock, then an operation whole or an event's holders; as `_start_next`."""
+    registers, work, outcomes = vector(handles, REGISTERS), matrix(handles, WORK), matrix(handles, OUTCOMES)
     begin(handles)
     registers[R_CLOCK] = at
     registers[R_LOG_SEQ] += 1
     outcomes[OUTCOME_LOG_SEQ, record] = registers[R_LOG_SEQ]
     outcomes[OUTCOME_PROCESSED, record] = at
-    outcomes[OUTCOME_LATE, record] = 1 if now < registers[R_LATEST] else 0
-    registers[R_LATEST] = max(registers[R_LATEST], now)
-    if work[WORK_KIND, record] != _EVENT:
-        outcomes[OUTCOME_HOLDER, record] = 0
-        outcomes[OUTCOME_RECIPIENT, record] = 0
+    outcomes[OUTCOME_LATE, record] = 1 if now[record] < registers[R_LATEST] else 0
+    registers[R_LATEST] = max(registers[R_LATEST], now[record])
+    registers[R_ORIGIN] = FROM_LOG
+    registers[R_ATTEMPT] = 1
+    registers[R_ROW] = record
+    registers[R_IS_SYSTEM] = 0
+    registers[R_DESCENT] = 0
+    registers[R_SCHEDULED] = 0
+    registers[R_BROADCASTS] = 0
+    program = work[WORK_PROGRAM, record]
+    if work[WORK_KIND, record] == _EVENT:
+        code = admit(handles, record, program, OUTCOMES, record)
         mark(handles)
-        return OPERATE if work[WORK_TYPE, record] > _MONEY_LAST else operate(handles, record, program)
-    code = admit(handles, record, program)
+        return BAIL if code == 0 else code
+    outcomes[OUTCOME_HOLDER, record] = 0
+    outcomes[OUTCOME_RECIPIENT, record] = 0
+    if work[WORK_TYPE, record] == _RETRY_EVENT:
+        if work[WORK_EVENT, record] == EVENT_ASK:
+            back_to_start(handles)
+            return RETRY_MISS
+        code = start_attempt(handles, record, now)
+        mark(handles)
+        return BAIL if code == 0 else code
     mark(handles)
-    return BAIL if code == 0 else code
+    return OPERATE if _is_carried_out(handles, record) else operate(handles, record, program)
 
 
 @compiled
-def _dispose(handles: Int64s, record: int, program: int, now: int, count: int, words: UInt64s) -> int:
-    """Apply the effects of the event at hand and write its outcome; else FULL, TEXT_FORMS or MISS: it is undone."""
+def _dispose(handles: Int64s, program: int, now: int, count: int, words: UInt64s) -> int:
+    """Apply the effects of the event at hand and write its outcome; 0, or a suspension (the event is undone)."""
     registers = vector(handles, REGISTERS)
     code = apply_effects(handles, count, program, registers[R_SLOT], registers[R_RECIPIENT], registers[R_CLOCK], now)
-    if code in (APPLY_FULL, APPLY_TEXT, TARGET_MISS):
+    if code < 0:
         back_to_start(handles)
         if code == APPLY_TEXT:
             registers[R_GIVEN] = count
@@ -326,29 +393,39 @@ def _dispose(handles: Int64s, record: int, program: int, now: int, count: int, w
             write_suppressed(handles, count, program, words)
     count_words = WORD_SECTIONS * vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_WORDS]
     pattern = pattern_of(handles, program, action, words, count_words)
-    return 0 if _finish(handles, record, code, action, pattern) else FULL
+    return 0 if _finish(handles, code, action, pattern) else FULL
 
 
 @inlined
-def _finish(handles: Int64s, record: int, code: int, action: int, pattern: int) -> bool:
-    """Write the outcome and make the record certain; False when it had to be undone because a table is full."""
-    registers, outcomes = vector(handles, REGISTERS), matrix(handles, OUTCOMES)
+def _finish(handles: Int64s, code: int, action: int, pattern: int) -> bool:
+    """Write the outcome of what is at hand and make it certain; False when it had to be undone: a table is full."""
+    registers = vector(handles, REGISTERS)
     if not has_due_room(handles) or registers[R_FULL] != 0:
         back_to_start(handles)
         return False
-    outcomes[OUTCOME_CODE, record] = code
-    outcomes[OUTCOME_ACTION, record] = action
-    outcomes[OUTCOME_PATTERN, record] = pattern
+    if registers[R_ORIGIN] == FROM_DUE:
+        _finish_generated(handles, code, action, pattern)
+    elif registers[R_ORIGIN] == FROM_RETRY:
+        finish_attempt(handles, code, action, pattern)
+        registers[R_CURSOR] += 1
+    else:
+        record, outcomes = registers[R_CURSOR], matrix(handles, OUTCOMES)
+        outcomes[OUTCOME_CODE, record] = code
+        outcomes[OUTCOME_ACTION, record] = action
+        outcomes[OUTCOME_PATTERN, record] = pattern
+        registers[R_CURSOR] = record + 1
+    registers[R_GIVEN_RECORD] = -1
     settle_due(handles)
-    registers[R_CURSOR] = record + 1
     return True
 
 
 @compiled
-def _end(handles: Int64s, until: int) -> int:
-    registers = vector(handles, REGISTERS)
-    end = max(until, registers[R_CLOCK])
-    code = do_due(handles, end)
-    if code == DUE_DONE:
-        registers[R_CLOCK] = end
-    return code
+def _finish_generated(handles: Int64s, code: int, action: int, pattern: int) -> None:
+    """The event at the top of the queue is done."""
+    generated = matrix(handles, GENERATED)
+    place = vector(handles, REGISTERS)[R_GENERATED] - 1
+    generated[OUTCOME_CODE, place] = code
+    generated[OUTCOME_ACTION, place] = action
+    generated[OUTCOME_PATTERN, place] = pattern
+    free_item(handles, matrix(handles, DUE)[0, DUE_ITEM])
+    pop_due(handles)

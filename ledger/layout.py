@@ -112,6 +112,7 @@ R_ATTEMPTS = 24
 R_DUE_CHANGES = 25
 R_TIER_MARKS = 26
 R_ENTRY_REFERENCES = 28
+R_SCHEDULE_FREE = 30  # first free row of SCHEDULE + 1; the rest is chained through SCHEDULE_NEXT
 REGISTERS_SAVED = 32
 R_UNDO = 32  # entries in use
 R_MARK = 33  # entries when the holders of the record were made
@@ -139,7 +140,15 @@ R_BAIL = 54  # why the record at hand was left to the closures, a `schema.Bail`
 R_TARGET = 60  # slot of the target at hand
 R_MISS_KIND = 61  # TargetKind and text code that nobody has looked up (see kernel.MISS)
 R_MISS_TEXT = 62
-REGISTER_COUNT = 72
+R_RECORDS = 64  # records of the batch; what WORK has beyond them are rows of events that are not records of the batch
+R_ORIGIN = 65  # where what is at hand comes from: FROM_LOG, FROM_DUE, FROM_RETRY
+R_ROW = 66  # its row in WORK and in the columns
+R_IS_SYSTEM = 67  # 1: a generated event is at hand, or a further attempt at one
+R_DESCENT = 68  # its generation * 2, + 1 where it descends from a broadcast (§17.5); 0 for external events
+R_SCHEDULED = 69  # events that it scheduled so far
+R_BROADCASTS = 70  # and broadcasts that it sent
+R_GENERATED_MAX = 71  # events that the batch may generate
+REGISTER_COUNT = 80
 
 SLACK = 64
 """Rows a table must have left when a step begins: more than any step appends."""
@@ -174,7 +183,8 @@ ASSET_COLUMNS = 6  # ASSET_MAX in minor units, -1: no limit
 
 PROGRAM_NUMBER, PROGRAM_STATUS, PROGRAM_CREATES, PROGRAM_ACTION, PROGRAM_ACTIONS = range(5)
 PROGRAM_LITERAL, PROGRAM_LITERALS, PROGRAM_WORDS, PROGRAM_TIER, PROGRAM_TIERS = range(5, 10)
-PROGRAM_COLUMNS = 10  # first action, literal and tier type that is evaluated, and how many; words of one section
+PROGRAM_LOADED = 10  # 1: every holder enrolled in it is in the State
+PROGRAM_COLUMNS = 11  # first action, literal and tier type that is evaluated, and how many; words of one section
 
 ACTION_TYPE, ACTION_ASSET, ACTION_BUCKET, ACTION_NEGATIVE = range(4)
 ACTION_EXPIRES_KIND, ACTION_EXPIRES, ACTION_MATURES_KIND, ACTION_MATURES = range(4, 8)
@@ -183,6 +193,7 @@ ACTION_EVERYTHING = 14
 ACTION_COLUMNS = 15  # ACTION_RULE is the rule's position in its program, ACTION_BUDGET an index in BUDGETS, -1: none
 # ACTION_EVERYTHING is 1 where value moves but no amount is named: all that matches.
 # Of SET_TIER, ACTION_KEY is the tier type's column and ACTION_NAME the position of the level.
+ACTION_TEMPLATE, ACTION_DELAY = ACTION_KEY, ACTION_RESET_AFTER  # of actions that make events: see SCHEDULE_TEMPLATE
 DATE_NONE, DATE_DURATION, DATE_TIME = range(3)
 
 BUDGET_NUMBER, BUDGET_PROGRAM, BUDGET_LIMIT, BUDGET_CONSUMED, BUDGET_NEXT, BUDGET_KEY = range(6)
@@ -209,12 +220,31 @@ WORK_KIND, WORK_PROGRAM, WORK_PERSON, WORK_RECIPIENT, WORK_BASE, WORK_TYPE, WORK
 )
 WORK_GROUP = 9  # person of the group that `group_field` names, -1: none
 WORK_COLUMNS = 10
+WORK_EVENT = WORK_AMOUNT  # of retry_event: the row of its event, or EVENT_*; EVENT_GENERATED - n: row n of GENERATED
+EVENT_UNKNOWN, EVENT_ASK, EVENT_GENERATED = -1, -2, -3  # no such event; perhaps one that the batch generates
+WORK_DESCENT = WORK_CODE  # of rows beyond the records: R_DESCENT of the event, -1: it is external
 
 TARGET_COLUMNS = 3
 
+
 OUTCOME_LOG_SEQ, OUTCOME_PROCESSED, OUTCOME_CODE, OUTCOME_ACTION, OUTCOME_PATTERN = range(5)
 OUTCOME_HOLDER, OUTCOME_RECIPIENT, OUTCOME_LATE = range(5, 8)
-OUTCOME_COLUMNS = 8
+OUTCOME_LAST, OUTCOME_ATTEMPTS = range(8, 10)  # of an event that was retried: the last code, further attempts
+OUTCOME_COLUMNS = 10
+
+SCHEDULE_AT, SCHEDULE_PARENT, SCHEDULE_ACTION, SCHEDULE_TEMPLATE, SCHEDULE_SLOT = range(5)
+SCHEDULE_DESCENT, SCHEDULE_POSITION, SCHEDULE_NEXT = range(5, 8)
+SCHEDULE_COLUMNS = 8  # event_timestamp, log_seq, number of the action, row of WORK behind the records, holder
+SCHEDULE_ROW_BITS = 31  # DUE_ITEM of a generated event is the holder's number << 31 | row of SCHEDULE
+KEY_ORIGIN_SHIFT, KEY_PARENT_SHIFT = 58, 16  # DUE_KEY of one: origin, parent log_seq, position of the action
+ORIGIN_AUTOMATION, ORIGIN_SCHEDULED, ORIGIN_BROADCAST = range(3)
+
+# The first columns of GENERATED and ATTEMPTS are those of OUTCOMES.
+GENERATED_AT, GENERATED_PARENT, GENERATED_ACTION, GENERATED_TEMPLATE, GENERATED_SLOT, GENERATED_DESCENT = range(10, 16)
+GENERATED_COLUMNS = 16
+ATTEMPT_NUMBER, ATTEMPT_BY, ATTEMPT_FIRST_CHANGE, ATTEMPT_LAST_CHANGE = range(10, 14)
+ATTEMPT_COLUMNS = 14  # from 2; log_seq of the operation; the changes that it made
+FROM_LOG, FROM_DUE, FROM_RETRY = range(3)
 
 PROFILE_COLUMNS = 6
 

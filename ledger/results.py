@@ -54,7 +54,14 @@ _TABLES: dict[str, tuple[str, int, int]] = {
     "due_changes": ("change_seq:i8 changed_at:i8 kind:i1 object:i4", at.DUE_CHANGES, at.R_DUE_CHANGES),
     "holders": ("person:i8 number:i8 log_seq:i8", at.NEW_HOLDERS, at.R_NEW_HOLDERS),
 }
+_GENERATED = (
+    "event_timestamp:i8 parent:i8 by_action:i4 template:i8 slot:i8 descent:i8",
+    at.GENERATED,
+    at.R_GENERATED,
+)
+_ATTEMPTS = ("attempt:i4 by_log_seq:i8 first_change_seq:i8 last_change_seq:i8", at.ATTEMPTS, at.R_ATTEMPTS)
 _OUTCOMES = "log_seq:i8 processed_at:i8 outcome:i2 action:i4 pattern:i4 holder:i8 recipient:i8 late:?"
+_OUTCOME_WORDS = len(_OUTCOMES.split())
 
 
 def work_of(
@@ -103,7 +110,26 @@ def outcomes(state: State) -> Rows:
 
     `pattern` is a number within this State (see `patterns`); holder and recipient are numbers, 0: none.
     """
-    return _named(_OUTCOMES, state.table(at.OUTCOMES))
+    return _named(_OUTCOMES, state.table(at.OUTCOMES)[:_OUTCOME_WORDS, : state.register(at.R_RECORDS)])
+
+
+def generated(state: State) -> Rows:
+    """The events that the batch generated, in order: the columns of `outcomes` and what each follows from (§17.5).
+
+    `by_action` is the number of the action that made it, `template` its row behind the records, `descent` its
+    generation * 2, + 1 where it descends from a broadcast.
+    """
+    return _with_outcomes(state, *_GENERATED)
+
+
+def attempts(state: State) -> Rows:
+    """Further attempts at events (§10.2): the columns of `outcomes` (log_seq is the event's), by what, and changes."""
+    return _with_outcomes(state, *_ATTEMPTS)
+
+
+def _with_outcomes(state: State, spec: str, table: int, register: int) -> Rows:
+    rows = state.table(table)[:, : state.register(register)]
+    return _named(_OUTCOMES, rows[:_OUTCOME_WORDS]) | _named(spec, rows[at.OUTCOME_COLUMNS :])
 
 
 def patterns(state: State, start: int = 0) -> Rows:

@@ -70,6 +70,8 @@ _BY_COLUMN = {
     at.TOUCHED: 1,
     at.RESULTS: at.RESULT_COLUMNS,
     at.ENTRY_REFERENCES: at.ENTRY_REFERENCE_COLUMNS,
+    at.GENERATED: at.GENERATED_COLUMNS,
+    at.ATTEMPTS: at.ATTEMPT_COLUMNS,
 }
 _BY_ROW = {
     at.LOTS: at.LOT_COLUMNS,
@@ -78,8 +80,9 @@ _BY_ROW = {
     at.PENDING_DUE: at.DUE_COLUMNS,
     at.PENDING_FREE: 1,
     at.TIER_MARKS: at.MARK_COLUMNS,
+    at.SCHEDULE: at.SCHEDULE_COLUMNS,
 }
-_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0, at.RESULTS: 0}
+_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0, at.RESULTS: 0, at.GENERATED: 0, at.ATTEMPTS: 0}
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -196,6 +199,11 @@ class State:
         return Bail(self.register(at.R_BAIL))
 
     @property
+    def row(self) -> int:
+        """The row of WORK and of the columns of the event at hand: beyond the records for a generated one (§17.5)."""
+        return self.register(at.R_ROW)
+
+    @property
     def slot(self) -> int:
         """The slot of the participant at hand, -1: none."""
         return self.register(at.R_SLOT)
@@ -242,8 +250,14 @@ class State:
 
     # --- one batch --------------------------------------------------------------------------------------------------
 
-    def begin_batch(self, work: Int64s) -> None:
-        """Set up the records of a batch: [WORK_COLUMNS, record], made by `ledger.results.work_of`."""
+    def begin_batch(self, work: Int64s, *, records: int | None = None, generated_max: int = 1 << 40) -> None:
+        """Set up the records of a batch: [WORK_COLUMNS, row], made by `ledger.results.work_of`.
+
+        Args:
+            work: the records, then the templates of generated events, then events of earlier batches to retry.
+            records: how many records there are; None for all rows.
+            generated_max: how many events the batch may generate.
+        """
         if work.shape[0] != at.WORK_COLUMNS:
             raise ValueError(f"work has {work.shape[0]} rows, {at.WORK_COLUMNS} are needed")
         self._tables[at.WORK] = np.ascontiguousarray(work, np.int64)
@@ -253,11 +267,34 @@ class State:
         registers[at.R_RESULTS] = 0
         registers[at.R_DUE_CHANGES] = 0
         registers[at.R_ENTRY_REFERENCES] = 0
+        registers[[at.R_GENERATED, at.R_ATTEMPTS]] = 0
+        registers[at.R_RECORDS] = work.shape[1] if records is None else records
+        registers[at.R_GENERATED_MAX] = generated_max
         registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
         registers[at.R_ATTEMPT] = 1
         registers[at.R_GIVEN_RECORD] = -1
         registers[at.R_BATCH_ENTRY] = registers[at.R_ENTRY_SEQ]
         self._renew_handles()
+
+    def know_event(self, row: int, *, log_seq: int, outcome: int, attempts: int, descent: int) -> None:
+        """What the book says of an event that may be retried: its last outcome, and attempts after the first.
+
+        `descent` is `R_DESCENT` of a generated event, -1 of an external one.
+        """
+        outcomes = self.table(at.OUTCOMES)
+        outcomes[at.OUTCOME_LOG_SEQ, row] = log_seq
+        outcomes[[at.OUTCOME_CODE, at.OUTCOME_LAST], row] = outcome
+        outcomes[at.OUTCOME_ATTEMPTS, row] = attempts
+        self.table(at.WORK)[at.WORK_DESCENT, row] = descent
+
+    def set_event(self, generated: int | None) -> None:
+        """After RETRY_MISS: the event that the operation at the cursor means, a row of GENERATED, or None."""
+        event = at.EVENT_UNKNOWN if generated is None else at.EVENT_GENERATED - generated
+        self.table(at.WORK)[at.WORK_EVENT, self.cursor] = event
+
+    def mark_loaded(self, program: int) -> None:
+        """Say that every holder enrolled in a program (its slot) is in this State, now and from now on."""
+        self.table(at.PROGRAMS)[program, at.PROGRAM_LOADED] = 1
 
     def give(self, effects: npt.ArrayLike, words: npt.ArrayLike) -> None:
         """Effects and evaluation words of the record at hand, after BAIL."""
@@ -297,7 +334,7 @@ class State:
 
     def settle_text_forms(self, pool: Texts) -> None:
         """Turn the attribute that changes its kind, and what the event sets, into text, so that they compare."""
-        program = int(self.table(at.WORK)[at.WORK_PROGRAM, self.cursor])
+        program = int(self.table(at.WORK)[at.WORK_PROGRAM, self.row])
         actions = self.table(at.ACTIONS)[int(self.table(at.PROGRAMS)[program, at.PROGRAM_ACTION]) :]
         key = int(actions[self.effects[self.register(at.R_TEXT_EFFECT), FX_ACTION], at.ACTION_KEY])
         target, count = self.register(at.R_TEXT_TARGET), self.register(at.R_GIVEN)
@@ -351,6 +388,7 @@ class State:
     def reserve(self, table: int, rows: int) -> None:
         """Make room for so many more rows in a table stored row by row."""
         used = {at.LOTS: self.register(at.R_LOTS), at.DUE: self.register(at.R_DUE), at.HOLDER_NUMBERS: self.slots}
+        used[at.SCHEDULE] = self.register(at.R_SCHEDULE)
         used[at.PERSON_SLOTS] = used[at.PERSON_ORIGINS] = self.persons
         needed = used[table] + rows + at.SLACK + 1
         if needed <= len(self._tables[table]):
@@ -442,6 +480,8 @@ class State:
         self._tables[at.STATUS][:count, 0] = [int(program.status) for program in self.terms.programs]
         self._tables[at.HOLDER_KINDS][:count, 0] = int(EntityType.PROGRAM)
         self.table(at.REGISTERS)[0, at.R_SLOTS] = count
+        # A book without holders has none that could be missing.
+        self.table(at.PROGRAMS)[:, at.PROGRAM_LOADED] = int(self.register(at.R_HOLDER) == 0)
 
 
 def text_of(kind: int, value: int, scale: int, pool: Texts) -> str:

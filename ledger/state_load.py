@@ -16,11 +16,12 @@ from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import split_words
 from earnbook.ledger.budgets import schedule_reset
 from earnbook.ledger.compiled import compiled
-from earnbook.ledger.due import settle_due
+from earnbook.ledger.due import push_due, settle_due
 from earnbook.ledger.holds import stamp
 from earnbook.ledger.lots import await_due, link
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
+from earnbook.ledger.schedule import due_item, due_key
 from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, InventoryMode, LotStatus, Status
 from earnbook.ledger.state import State
 from earnbook.ledger.tiers import await_tier
@@ -275,6 +276,57 @@ def _take_in(given: Int64s, rows: Int64s) -> None:
             stamp(handles, lot, rows[k, at.LOT_HOLD], rows[k, at.LOT_PROVISIONAL])
         await_due(handles, lot)
         settle_due(handles)
+
+
+def load_schedule(
+    state: State,
+    *,
+    slots: Numbers,
+    at_times: Numbers,
+    parents: Numbers,
+    positions: Numbers,
+    actions: Numbers,
+    templates: Numbers,
+    descents: Numbers,
+) -> None:
+    """Scheduled events of holders, with the template and the descent (`layout.R_DESCENT`) of each."""
+    given = (at_times, parents, actions, templates, slots, descents, positions)
+    columns = [np.asarray(values, np.int64) for values in given]
+    count = len(columns[0])
+    _check(columns[4], len(state.terms.programs), state.slots, "holders of scheduled events")
+    state.reserve(at.SCHEDULE, count)
+    state.reserve(at.DUE, count)
+    _take_in_schedule(state.handles, np.stack([*columns, np.zeros(count, np.int64)], axis=1))
+
+
+@compiled
+def _take_in_schedule(given: Int64s, rows: Int64s) -> None:
+    """Append items; SCHEDULE and the queue have room."""
+    handles = fixed_in(given)
+    registers, schedule = at.vector(handles, at.REGISTERS), at.matrix(handles, at.SCHEDULE)
+    for k in range(len(rows)):
+        row = registers[at.R_SCHEDULE]
+        registers[at.R_SCHEDULE] = row + 1
+        for column in range(at.SCHEDULE_COLUMNS):
+            schedule[row, column] = rows[k, column]
+        key = due_key(at.ORIGIN_SCHEDULED, rows[k, at.SCHEDULE_PARENT], rows[k, at.SCHEDULE_POSITION])
+        push_due(handles, rows[k, at.SCHEDULE_AT], key, due_item(handles, rows[k, at.SCHEDULE_SLOT], row))
+
+
+def scheduled(state: State) -> Rows:
+    """The scheduled events by parent and position: holder is a number, `descent` as in `load_schedule`."""
+    items = state.table(at.DUE)[: state.register(at.R_DUE)]
+    items = items[items[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT == at.RANK_EVENT]
+    rows = state.table(at.SCHEDULE)[items[:, at.DUE_ITEM] & ((1 << at.SCHEDULE_ROW_BITS) - 1)]
+    rows = rows[np.lexsort([rows[:, at.SCHEDULE_POSITION], rows[:, at.SCHEDULE_PARENT]])]
+    return {
+        "holder": state.numbers[rows[:, at.SCHEDULE_SLOT]],
+        "due_at": rows[:, at.SCHEDULE_AT],
+        "parent": rows[:, at.SCHEDULE_PARENT],
+        "position": rows[:, at.SCHEDULE_POSITION].astype(np.int32),
+        "action": rows[:, at.SCHEDULE_ACTION].astype(np.int32),
+        "descent": rows[:, at.SCHEDULE_DESCENT],
+    }
 
 
 def compact_due(state: State) -> None:

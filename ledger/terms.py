@@ -67,6 +67,8 @@ class ActionTerms:
     `rule` is the position of its rule, `budget` an index in `Terms.budgets` of a CREDIT that a budget caps.
     `everything`: the action moves value but names no amount: all that matches.
     Of SET_TIER, `key` is the tier type's column, `name` the position of the level (0: base).
+    Of an action that makes events, `key` is its template (a row behind the records of a batch) and `reset_after` its
+    delay.
     """
 
     type: ActionType
@@ -197,7 +199,7 @@ class Terms:
         spans = tier_spans(self.tiers, len(self.programs))
         for p, span in zip(self.programs, spans, strict=True):
             head = (p.number, int(p.status), int(p.creates), action, len(p.actions))
-            rows.append((*head, literal, p.literals, word_count(p.rules), *span))
+            rows.append((*head, literal, p.literals, word_count(p.rules), *span, 0))
             action, literal = action + len(p.actions), literal + p.literals
         return _table(rows, PROGRAM_COLUMNS)
 

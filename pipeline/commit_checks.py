@@ -69,7 +69,7 @@ def check_batch(before: Registers, header: BatchHeader, rows: Mapping[str, pa.Ta
     _check_counts(header.counts, rows)
     logs = np.concatenate([_numbers(rows, name, "log_seq") for name in ("events", "operations")])
     logs.sort()
-    timestamps = [_largest(rows["events"], "event_timestamp"), _largest(rows["operations"], "effective_at")]
+    timestamps = [_largest(_external(rows), "event_timestamp"), _largest(rows["operations"], "effective_at")]
     known = [time for time in (before.timestamp_max, *timestamps) if time is not None]
     return replace(
         before,
@@ -98,9 +98,19 @@ def _check_counts(counts: BatchCounts, rows: Mapping[str, pa.Table]) -> None:
     failed += _count(pc.greater(rows["operations"].column("outcome"), Outcome.NO_EFFECT))
     _expect(counts.failed == failed, f"{counts.failed} failed records are counted, but {failed} are stored")
     late = _count(rows["events"].column("late")) + _count(rows["operations"].column("late"))
+    generated = rows["generated_events"].num_rows
+    _expect(counts.generated == generated, f"{counts.generated} generated events, but {generated} are stored")
     _expect(counts.late == late, f"{counts.late} late records are counted, but {late} are stored")
     rejected = rows["rejects"].num_rows
     _expect(rejected <= counts.rejected, f"{rejected} rejects are stored, but only {counts.rejected} are counted")
+
+
+def _external(rows: Mapping[str, pa.Table]) -> pa.Table:
+    """The events that came from outside: only their times make others late (§4.2)."""
+    events, generated = rows["events"], rows["generated_events"]
+    if not generated.num_rows:
+        return events
+    return events.filter(pc.invert(pc.is_in(events.column("log_seq"), value_set=generated.column("log_seq"))))
 
 
 def _last_dense(what: str, last: int, numbers: npt.NDArray[np.int64]) -> int:

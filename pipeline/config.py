@@ -23,6 +23,10 @@ OLD_EVENT_US = 48 * 3_600_000_000
 """An event older than this counts for the warning under `now` and the refusal under `event` (§4.3)."""
 
 
+GENERATED_FACTOR = 10
+"""A batch may generate so many events per record and participant, if `--max-generated` does not say (§17.5)."""
+
+
 class ClockMode(StrEnum):
     """Where the base time of a record comes from (§4.3)."""
 
@@ -87,6 +91,8 @@ class RunRequest:
     ignore_conflicts: bool = False
     max_rejects: int | None = None
     batch_records: int = BATCH_RECORDS_DEFAULT
+    max_generated: int | None = None
+    """How many events a batch may generate; None: as `GENERATED_FACTOR` says."""
     evaluations_full: bool = True
     dry_run: bool = False
     kernel: bool = True
@@ -108,6 +114,7 @@ class AdvanceRequest:
     lock_wait_seconds: float = 0.0
     no_horizon: bool = False
     horizon_us: int | None = None
+    max_generated: int | None = None
     wall_clock_us: int | None = None
     progress: ProgressListener = field(default=_silent)
 

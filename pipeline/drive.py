@@ -78,6 +78,7 @@ def advance(request: AdvanceRequest) -> RunReport:
             inputs=(),
             clock=ClockMode.FIXED,
             clock_fixed_us=request.to_us,
+            max_generated=request.max_generated,
             wall_clock_us=request.wall_clock_us,
             progress=request.progress,
         )

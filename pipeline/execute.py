@@ -17,10 +17,21 @@ import pyarrow as pa
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import join_words
-from earnbook.ledger.kernel import DONE, MISS, OPERATE, TICK, Rules, decide, finish_operation, propose_list
+from earnbook.ledger.kernel import (
+    DONE,
+    MISS,
+    OPERATE,
+    RETRY_MISS,
+    TICK,
+    Rules,
+    decide,
+    finish_operation,
+    propose_list,
+)
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import (
     asset_links,
+    attempts,
     batch_tables,
     holder_statuses,
     outcomes,
@@ -30,6 +41,7 @@ from earnbook.ledger.results import (
     touched_balances,
     work_of,
 )
+from earnbook.ledger.schedule import ALL_HOLDERS, TOO_MANY_GENERATED
 from earnbook.ledger.schema import (
     BAIL,
     FX_COLUMNS,
@@ -44,18 +56,23 @@ from earnbook.ledger.schema import (
     Tables,
 )
 from earnbook.ledger.state import Registers, State, text_of
-from earnbook.ledger.state_load import begin_budget, budgets, checkpoint
+from earnbook.ledger.state_load import begin_budget, budgets, checkpoint, scheduled
+from earnbook.pipeline.batch_rows import BatchRows
 from earnbook.pipeline.budgets import ENDED, next_reset
 from earnbook.pipeline.columns import TextTables, batch_columns, event_of
-from earnbook.pipeline.errors import IntegrityError
+from earnbook.pipeline.errors import IntegrityError, Refused
 from earnbook.pipeline.evaluations import Patterns
+from earnbook.pipeline.generated import GeneratedEvents
 from earnbook.pipeline.operations import Operations, operation_columns
 from earnbook.pipeline.people import Named, People
 from earnbook.pipeline.registry import Registry
+from earnbook.pipeline.retries import name_of
 from earnbook.pipeline.rows import (
+    attempt_rows,
     change_rows,
     event_rows,
     holder_rows,
+    in_log_order,
     lot_move_rows,
     lot_rows,
     member_rows,
@@ -63,6 +80,7 @@ from earnbook.pipeline.rows import (
     operation_rows,
     reference_rows,
     result_rows,
+    schedule_rows,
     system_rows,
     table_of,
     tier_rows,
@@ -70,6 +88,7 @@ from earnbook.pipeline.rows import (
 )
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
 from earnbook.pipeline.targets import Targets
+from earnbook.pipeline.templates import Template, template_rows
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
 from earnbook.rules.definitions_ids import object_id
@@ -78,6 +97,7 @@ from earnbook.rules.times import next_cron_tick
 from earnbook.rules.values import Timestamp, Value
 
 _TEXT = int(Kind.TEXT)
+_WIDE = int(Kind.WIDE)
 _KEYED = {"counters": StateType.COUNTER, "tags": StateType.TAG, "attributes": StateType.ATTRIBUTE}
 _EXACT = Context(prec=64)
 
@@ -87,8 +107,11 @@ class Decided:
     """What a batch decided: rows of `BATCH_TABLES` (without rejects), and what the header needs to know."""
 
     tables: Mapping[str, pa.Table]
+    log_seqs: Int64s
+    """The number of each record of the batch; those of generated events stand between them."""
     events: int
     operations: int
+    generated: int
     completed: int
     failed: Mapping[int, int]
     """Failed records by outcome code."""
@@ -109,6 +132,10 @@ def warm_up(run: RunTerms) -> None:
     tables = Tables(offsets=nothing, results=np.zeros(0, np.uint8))
     proposes = propose_list([program.propose for program in run.programs])
     decide(state, columns, Rules(proposes=proposes, literals=run.literals, tables=tables))
+
+
+def _nobody_to_load(_: int) -> None:
+    """An engine without a book has no holders but those in its state."""
 
 
 class Engine:
@@ -142,6 +169,10 @@ class Engine:
             rows=min(2 * records, 1 << 21),
             lots=min(max(records, total) * 3 // 2, 1 << 24),
         )
+        self.templates: tuple[Template, ...] = run.templates
+        self.generated = GeneratedEvents(organization_id, [program.id for program in run.definitions], self.people)
+        self.load_enrolled: Callable[[int], None] = _nobody_to_load
+        """Brings every holder enrolled in a program (its slot) into the state; the shell sets it."""
         self._ruleset = ruleset
         self._tables = TextTables(ruleset.tables, pool)
         self._proposes = propose_list([program.propose for program in run.programs])
@@ -161,34 +192,56 @@ class Engine:
         )
         self.operations = Operations(self.state, run, pool, self.people)
 
+    @property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """The event fields that rules read, in the order of the columns."""
+        return tuple(column.path for column in self._ruleset.event_columns)
+
+    def template_rows(self) -> pa.Table:
+        """The rows of the templates, to stand behind the records of every batch."""
+        return template_rows(self.templates, self.paths, self.pool)
+
     def execute(
-        self, records: pa.Table, named: Named, *, batch: int, base: Int64s, until: int, sources: Int64s
+        self,
+        given: BatchRows,
+        named: Named,
+        *,
+        batch: int,
+        base: Int64s,
+        until: int,
+        sources: Int64s,
+        generated_max: int,
     ) -> Decided:
         """Decide the records of one batch, whose holders are loaded.
 
         Args:
-            records: in log order, without repeats (`records.records_schema`).
-            named: whom they name.
+            given: the records in log order, without repeats, and the rows behind them.
+            named: whom the rows name.
             batch: its number, for snapshots.
             base: c(r) of each record.
             until: due work up to here is done at the end; TIME_NONE for the book clock.
             sources: the book's number of each source of the run.
+            generated_max: how many events the batch may generate (§17.5); Refused when it would be more.
         """
-        columns = batch_columns(records, self._ruleset, self.pool)
-        self._groups = self._targets.look_up_batch(columns, records.column("program").to_numpy())
-        self.state.begin_batch(
-            work_of(
-                program=np.maximum(records.column("program").to_numpy(), 0),
-                group=self._groups,
-                base=base,
-                person=named.participant,
-                recipient=named.recipient,
-                kind=records.column("record_kind").to_numpy(),
-                **operation_columns(records, self.run),
-            )
+        columns = self._columns(given)
+        records = given.records
+        self._groups = self._targets.look_up_batch(columns, given.rows.column("program").to_numpy())
+        work = work_of(
+            program=np.maximum(given.rows.column("program").to_numpy(), 0),
+            group=self._groups,
+            base=np.concatenate([base, np.zeros(given.beyond, np.int64)]),
+            person=named.participant,
+            recipient=named.recipient,
+            kind=given.rows.column("record_kind").to_numpy(),
+            **operation_columns(given.rows, self.run),
         )
+        if given.retried is not None:
+            work[at.WORK_EVENT, : given.count] += given.retried
+        self.state.begin_batch(work, records=given.count, generated_max=generated_max)
+        given.tell(self.state)
+        self.generated.begin(given, self.templates)
         self.operations.begin(records, named.participant)
-        bailed = self._decide(records, columns, named.participant, until)
+        bailed = self._decide(given.rows, columns, named.participant, until)
         return self._results(records, batch, sources, bailed)
 
     def checkpoint(self) -> dict[str, pa.Table]:
@@ -216,6 +269,7 @@ class Engine:
             ("asset_links", asset_links(self.state)),
         ):
             rows[name] = table_of(name, found, STATE_TABLES[name])
+        rows["schedule"] = schedule_rows(scheduled(self.state))
         systems = system_balances(self.state, since_entry=0)
         rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
         return rows
@@ -284,29 +338,40 @@ class Engine:
 
     # --- deciding ---------------------------------------------------------------------------------------------------
 
+    def _columns(self, given: BatchRows) -> Columns:
+        """The columns of all rows; what the time of a generated event decides is left to the closures."""
+        columns = batch_columns(given.rows, self._ruleset, self.pool)
+        templates = slice(given.count, given.count + given.templates)
+        for position, column in enumerate(self._ruleset.precomputed_columns, start=len(self._ruleset.event_columns)):
+            if column.reads_now:
+                columns.kind[position, templates] = _WIDE
+        return columns
+
     def _decide(self, records: pa.Table, columns: Columns, persons: Int64s, until: int) -> Counter[Bail]:
         """Runs the kernel to the end of the batch; returns for how many events the closures proposed, by reason."""
         bailed: Counter[Bail] = Counter()
         rules = Rules(proposes=self._proposes, literals=self.run.literals, tables=self._tables.current())
         while (code := decide(self.state, columns, rules, until=until, pool=self.pool)) != DONE:
-            if code == TICK:
-                self._give_tick()
-                continue
-            if code in (MISS, OPERATE):
-                if code == MISS:
-                    self._look_up_target()
-                else:
-                    self._operate(columns)
+            if code == BAIL:
+                bailed[self.state.bail_reason] += 1
+                self._propose_row(records, columns, persons)
                 rules = rules._replace(tables=self._tables.current())
-                continue
-            if code != BAIL:
-                raise IntegrityError(
-                    "a maturing lot does not fit into its holder's balance",
-                    "The balance would exceed 2^63 minor units; take value out before the lot matures.",
-                )
-            bailed[self.state.bail_reason] += 1
-            self._propose_row(records, columns, persons)
-            rules = rules._replace(tables=self._tables.current())
+            elif code == TICK:
+                self._give_tick()
+            elif code == MISS:
+                self._look_up_target()
+                rules = rules._replace(tables=self._tables.current())
+            elif code == OPERATE:
+                self._operate(columns)
+                rules = rules._replace(tables=self._tables.current())
+            elif code == ALL_HOLDERS:
+                program = records.column("program")[self.state.row].as_py()
+                self.load_enrolled(program)
+                self.state.mark_loaded(program)
+            elif code == RETRY_MISS:
+                self.state.set_event(self.generated.find(self.state, name_of(records, self.state.cursor)))
+            else:
+                raise _stop(code, self.state)
         return bailed
 
     def _give_tick(self) -> None:
@@ -325,8 +390,8 @@ class Engine:
             pass
 
     def _propose_row(self, records: pa.Table, columns: Columns, persons: Int64s) -> None:
-        """The closures propose for the record at the cursor."""
-        state, row = self.state, self.state.cursor
+        """The closures propose for the event at hand."""
+        state, row = self.state, self.state.row
         slot = records.column("program")[row].as_py()
         program = self.run.programs[slot]
         proposal = program.propose_row(
@@ -343,12 +408,16 @@ class Engine:
         state.give(effects[:count], words)
 
     def _participant(self, person: int, slot: int, program: int, now: int) -> dict[str, Value]:
-        """The variable `participant` (§11.1) of an event of the program."""
-        origin = self.people.origins()[person]
-        known = person if origin < 0 else int(origin)
-        external_id = self.people.texts(np.array([known]))[0].as_py()
+        """The variable `participant` (§11.1) of an event of the program; a generated one names nobody but the slot."""
+        if person < 0:
+            external_id, participant_id = self.generated.participant(self.state, slot)
+        else:
+            origin = self.people.origins()[person]
+            known = person if origin < 0 else int(origin)
+            external_id = self.people.texts(np.array([known]))[0].as_py()
+            participant_id = object_id(self.organization_id, "participant", external_id)
         identity: dict[str, Value] = {
-            "id": object_id(self.organization_id, "participant", external_id),
+            "id": participant_id,
             "external_id": external_id,
             "status": Status(int(self.state.cells.status[slot])).name,
             "tiers": self._tiers_of(slot, program),
@@ -416,7 +485,11 @@ class Engine:
         if self.operations.usage.is_wanted:
             self.operations.usage.note_batch()
         is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)
-        found["pattern"] = self._patterns.numbers(state)[found["pattern"] + 1]
+        numbers = self._patterns.numbers(state)
+        found["pattern"] = numbers[found["pattern"] + 1]
+        further = attempts(state)
+        further["pattern"] = numbers[further["pattern"] + 1]
+        made = self.generated.rows(state, numbers)
         snapshots = touched_balances(state)
         systems = system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))
         tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries", "due_changes")}
@@ -428,22 +501,41 @@ class Engine:
             "budget_terms": self._budget_terms(batch),
             "action_results": result_rows(decided["action_results"], self.pool),
             "holders": holder_rows(decided["holders"], self.people),
-            "events": event_rows(records, found, is_event, sources),
+            "events": in_log_order(event_rows(records, found, is_event, sources), made["events"]),
+            "generated_events": made["generated_events"],
+            "attempts": attempt_rows(further),
             "operations": operation_rows(records, found, is_event, sources),
             "balance_snapshots": table_of("balance_snapshots", {"batch": batch, **snapshots}),
             "system_snapshots": system_rows(systems, BATCH_TABLES["system_snapshots"], batch=batch),
             "evaluation_patterns": self._patterns.take_rows(),
         }
-        codes, counts = np.unique(found["outcome"], return_counts=True)
+        of_generated = made["events"].column("outcome").to_numpy()
+        codes, counts = np.unique(np.concatenate([found["outcome"], of_generated]), return_counts=True)
         by_code = {int(code): int(count) for code, count in zip(codes, counts, strict=True)}
         failed = {code: count for code, count in by_code.items() if code > 1}
         return Decided(
             tables=tables,
+            log_seqs=found["log_seq"],
             events=int(is_event.sum()),
             operations=int((~is_event).sum()),
-            completed=records.num_rows - sum(failed.values()),
+            generated=len(of_generated),
+            completed=records.num_rows + len(of_generated) - sum(failed.values()),
             failed=failed,
             late=int(found["late"].sum()),
             bailed=bailed,
             book_clock=state.clock,
         )
+
+
+def _stop(code: int, state: State) -> Refused | IntegrityError:
+    """Why a batch cannot be decided to its end."""
+    if code == TOO_MANY_GENERATED:
+        limit = state.register(at.R_GENERATED_MAX)
+        return Refused(
+            f"the batch would generate more than {limit:,} events",
+            "Nothing of it was committed. Look for rules that make events without end, or allow more: --max-generated.",
+        )
+    return IntegrityError(
+        "a maturing lot does not fit into its holder's balance",
+        "The balance would exceed 2^63 minor units; take value out before the lot matures.",
+    )

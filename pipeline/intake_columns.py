@@ -104,7 +104,7 @@ def conform(draft: Draft, intake: Intake, read_row: RowReader, read_raw: RawRead
         exact.append((source_row, record))
         unknown.update(record.unknown_fields)
     if exact:
-        records = _in_row_order(records, _exact_batch(exact, intake))
+        records = _in_row_order(records, record_rows(exact, intake.source, intake.paths, intake.pool))
     return Conformed(
         records=records, rejects=tuple(rejects), rows_read=len(draft.source_rows), unknown_fields=dict(+unknown)
     )
@@ -244,11 +244,11 @@ def _plain_batch(draft: Draft, plain: _Plain, intake: Intake, good: Int64s) -> p
     for path, cell in enumerate(draft.cells):
         kind, value, scale = (pa.array(part[good]) for part in (cell[0], cell[1], cell[2]))
         columns.update(zip(cell_names(path), (kind, value, scale), strict=True))
-    return _batch(columns, intake)
+    return _batch(columns, len(intake.paths))
 
 
-def _batch(columns: Mapping[str, pa.Array], intake: Intake) -> pa.RecordBatch:
-    schema = records_schema(len(intake.paths))
+def _batch(columns: Mapping[str, pa.Array], paths: int) -> pa.RecordBatch:
+    schema = records_schema(paths)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
@@ -259,13 +259,15 @@ def _in_row_order(plain: pa.RecordBatch, exact: pa.RecordBatch) -> pa.RecordBatc
     return both.take(pa.array(np.argsort(both.column("source_row").to_numpy(), kind="stable")))
 
 
-def _exact_batch(records: list[tuple[int, Record]], intake: Intake) -> pa.RecordBatch:
-    """Records that were examined one by one."""
+def record_rows(
+    records: list[tuple[int, Record]], source: int, paths: Sequence[tuple[str, ...]], pool: StringPool
+) -> pa.RecordBatch:
+    """(source row, record) pairs that were made one by one, with the cells of the event paths, in their order."""
     rows = len(records)
     keys = pa.array([record.idempotency_key for _, record in records], pa.string())
     columns: dict[str, pa.Array] = {
         "position": pa.array(np.zeros(rows, np.int64)),
-        "source": pa.array(np.full(rows, intake.source, np.int32)),
+        "source": pa.array(np.full(rows, source, np.int32)),
         "source_row": pa.array([source_row for source_row, _ in records], pa.int64()),
         "key_hash": pa.array(hash_texts(keys)),
         "idempotency_key": keys,
@@ -274,13 +276,13 @@ def _exact_batch(records: list[tuple[int, Record]], intake: Intake) -> pa.Record
                  "event_data", "fields"):  # fmt: skip
         kind = records_schema(0).field(name).type
         columns[name] = pa.array([getattr(record, name) for _, record in records], kind)
-    for path, members in enumerate(intake.paths):
+    for path, members in enumerate(paths):
         cells = [cell_of(record.event, members) for _, record in records]
         values = np.array([cell[1] for cell in cells], np.int64)
         texts = [index for index, cell in enumerate(cells) if cell[0] is Kind.TEXT]
-        values[texts] = intake.pool.intern(pa.array([cells[index][3] for index in texts], pa.string()))
+        values[texts] = pool.intern(pa.array([cells[index][3] for index in texts], pa.string()))
         scales = np.array([cell[2] for cell in cells], np.int8)
         kinds = np.array([cell[0] for cell in cells], np.int8)
         for name, column in zip(cell_names(path), (kinds, values, scales), strict=True):
             columns[name] = pa.array(column)
-    return _batch(columns, intake)
+    return _batch(columns, len(paths))

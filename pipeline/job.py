@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import uuid4
 
@@ -23,22 +23,31 @@ import pyarrow as pa
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import TIME_NONE, Int64s
 from earnbook.ledger.state import Registers as StateRegisters
+from earnbook.pipeline.batch_rows import BatchRows, batch_rows
 from earnbook.pipeline.clock import Clock, format_time, old_event_time, old_event_warning, wall_clock_us
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
-from earnbook.pipeline.config import ClockMode, InputReport, Progress, RunReport, RunRequest
+from earnbook.pipeline.config import GENERATED_FACTOR, ClockMode, InputReport, Progress, RunReport, RunRequest
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
-from earnbook.pipeline.load import find_due_holders, load_patterns, load_registers, load_registry, stored_rejects
+from earnbook.pipeline.load import (
+    find_due_holders,
+    has_schedule,
+    load_patterns,
+    load_registers,
+    load_registry,
+    stored_rejects,
+)
 from earnbook.pipeline.look_ahead import LookAhead
 from earnbook.pipeline.operation_needs import OperationNeeds, operation_needs
-from earnbook.pipeline.order import SeenKeys, drop_duplicates
+from earnbook.pipeline.order import SeenKeys, drop_duplicates, renumber_conflicts
 from earnbook.pipeline.originals import find_originals
 from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
-from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects
+from earnbook.pipeline.retries import retry_rows, rows_with_retries
+from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects, ruleset_in_force
 from earnbook.pipeline.run_results import NO_RECORDS, RunResults
 from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.source_mapping import SourceMapping
@@ -57,11 +66,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
-    """Records of one batch without repeats, and what was dropped on the way to them."""
+    """Records of one batch without repeats, and what was dropped on the way to them.
+
+    `first_log_seq` is the number that the first record was expected to get.
+    """
 
     records: pa.Table
     duplicates: int = 0
     rejects: tuple[Reject, ...] = ()
+    first_log_seq: int = 0
 
 
 class Job:
@@ -97,11 +110,14 @@ class Job:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._pending: Future[CommittedBatch] | None = None
         self._engine: Engine | None = None
+        self._sizes = (0, 0)
+        """Records of a batch, and of the run, at most."""
         self._sources: Int64s = np.zeros(0, np.int64)
         self._results = RunResults(connection, self._registry, load.definitions.organization.id)
         self._warnings: list[str] = summarise_warnings(load.definitions.warnings)
         self._notes: list[str] = []
         self._is_loaded = False
+        self._has_schedule = has_schedule(connection)
         self._hashes: tuple[str, ...] = ()
         self._known_rejects: set[tuple[str, int, int]] = set()
         self.tally.seconds("rules", started)
@@ -182,7 +198,8 @@ class Job:
         """All batches, in log order; the last one writes the checkpoint."""
         with self._writer:
             total, done = staged.rows_accepted, 0
-            self._engine = self._make_engine(min(self._request.batch_records, total), total)
+            self._sizes = (min(self._request.batch_records, total), total)
+            self._engine = self._make_engine(*self._sizes)
             self._note_sources(staged)
             seen = SeenKeys(staged.repeated_hashes)
             waiting = _Batch(records=_no_records(len(self._ruleset.event_columns)), rejects=staged.rejects)
@@ -191,13 +208,13 @@ class Job:
                 waiting = self._next_batch(table, seen, waiting)
                 done += table.num_rows
                 if waiting.records.num_rows and not is_last:
-                    self._decide_batch(waiting, is_last=False)
+                    self._decide_batch(waiting, is_last=False, seen=seen)
                     waiting = _Batch(records=waiting.records.slice(0, 0))
                 elif is_last:
                     break
                 self._request.progress(Progress(stage="decide", done=done, total=total))
             if self._is_worth_a_batch(waiting):
-                self._decide_batch(waiting, is_last=True)
+                self._decide_batch(waiting, is_last=True, seen=seen)
             self._count_dropped_only(waiting)
             self._request.progress(Progress(stage="decide", done=total, total=total))
             if self._request.results is not None and not self.tally.batches:
@@ -207,7 +224,7 @@ class Job:
     def advance(self) -> None:
         """Due work up to the clock's reading, in one batch without records."""
         with self._writer:
-            self._engine = self._make_engine(0)
+            self._engine = self._make_engine(*self._sizes)
             self._decide_batch(_Batch(records=_no_records(len(self._ruleset.event_columns))), is_last=True)
             self._finish()
 
@@ -256,8 +273,8 @@ class Job:
     def _next_batch(self, table: pa.Table, seen: SeenKeys, waiting: _Batch) -> _Batch:
         """The new records of a table; what was dropped is added to what tables without any left waiting."""
         started = time.perf_counter()
-        originals = self._find_originals(table)
-        found = drop_duplicates(table, seen, first_log_seq=self._log_seq() + 1, originals=originals)
+        originals, first = self._find_originals(table), self._log_seq() + 1
+        found = drop_duplicates(table, seen, first_log_seq=first, originals=originals)
         duplicates = found.duplicates
         conflicts = found.conflicts
         if self._request.ignore_conflicts:
@@ -267,6 +284,7 @@ class Job:
             records=found.records,
             duplicates=waiting.duplicates + duplicates,
             rejects=(*waiting.rejects, *conflicts),
+            first_log_seq=first,
         )
 
     def _find_originals(self, table: pa.Table) -> pa.Table | None:
@@ -332,25 +350,45 @@ class Job:
         )
         self.tally.counts["rejects_known"] += sum(self._is_known(reject) for reject in batch.rejects)
 
-    def _decide_batch(self, batch: _Batch, *, is_last: bool) -> None:
+    def _decide_batch(self, batch: _Batch, *, is_last: bool, seen: SeenKeys | None = None) -> None:
         """Prefetch, decide, and hand the rows to the writer."""
-        engine, records = self._engine, batch.records
-        assert engine is not None
+        records = batch.records
         started = time.perf_counter()
         base = self._clock.base_times(records.column("timestamp").to_numpy())
         is_event_clock = self._clock.mode is ClockMode.EVENT
         until = int(TIME_NONE) if is_event_clock else self._clock.end_of_batch(self._book_clock)
         reach = max(self._book_clock, until, int(base.max()) if len(base) else 0)
-        named = prefetch_records(self._connection, engine, records, has_holders=self._start.holder > 0)
+        first_at = max(self._book_clock, int(base[0])) if len(base) else reach
+        if self._settle_before_load(first_at):
+            self._engine = self._make_engine(*self._sizes)
+        engine = self._engine
+        assert engine is not None
+        given = self._batch_rows(records)
+        named = prefetch_records(self._connection, engine, given.rows, has_holders=self._start.holder > 0)
         if self._start.holder:
             prefetch_due(self._connection, engine, reach)
         started = self.tally.seconds("prefetch", started)
-        first_at = max(self._book_clock, int(base[0])) if len(base) else reach
         number = self._batch + 1
         loads_now = self._loads_now(batch)
         if loads_now:
             engine.begin_budgets(self._registry, first_at)
-        decided = engine.execute(records, named, batch=number, base=base, until=until, sources=self._sources)
+        limit = self._request.max_generated
+        decided = engine.execute(
+            given,
+            named,
+            batch=number,
+            base=base,
+            until=until,
+            sources=self._sources,
+            generated_max=GENERATED_FACTOR * (records.num_rows + engine.state.registers.holder)
+            if limit is None
+            else limit,
+        )
+        last = batch.first_log_seq + records.num_rows - 1
+        if seen is not None and records.num_rows and decided.log_seqs[-1] != last:
+            # Generated events took some of the numbers.
+            batch = replace(batch, rejects=renumber_conflicts(batch.rejects, batch.first_log_seq, decided.log_seqs))
+            seen.renumber(batch.first_log_seq, decided.log_seqs)
         self._batch, self._book_clock = number, decided.book_clock
         self.tally.add(decided)
         self._tally_dropped(batch)
@@ -370,6 +408,40 @@ class Job:
         is_waiting = self._load.changed and not self._is_loaded
         return is_waiting and (batch.records.num_rows > 0 or self._clock.mode is not ClockMode.EVENT)
 
+    def _settle_before_load(self, first_at: int) -> bool:
+        """Under new definitions, the events that fall due before them are processed by the old ones first (§6.3).
+
+        They make a batch of their own; returns whether there is one. A dry run, which commits none, leaves them to the
+        new definitions.
+        """
+        is_load = self._load.changed and not self._is_loaded and self._start.ruleset_version > 0
+        if not is_load or self._request.dry_run or not has_schedule(self._connection, until=first_at):
+            return False
+        clock = Clock(mode=ClockMode.FIXED, reading_us=first_at, horizon_us=self._clock.horizon_us)
+        old = ruleset_in_force(self._connection)
+        before = Job(self._book, self._connection, self._request, clock, old, wall_us=self._wall_us)
+        before.tally = self.tally
+        before.advance()
+        self._start = load_registers(self._connection)
+        self._batch, self._book_clock = self._start.batch, self._start.book_clock or 0
+        self._has_schedule = has_schedule(self._connection)
+        return True
+
+    def _batch_rows(self, records: pa.Table) -> BatchRows:
+        """The records with the rows behind them."""
+        engine = self._engine
+        assert engine is not None
+        templates = engine.template_rows()
+        if not len(retry_rows(records)):
+            return batch_rows(records, templates)
+        # An event to retry may be of the batch that is being written.
+        if self._pending is not None:
+            self._pending.result()
+        ids = [program.id for program in self._terms.definitions]
+        return rows_with_retries(
+            self._connection, records, templates, program_ids=ids, paths=engine.paths, pool=self._pool
+        )
+
     def _commit_request(
         self, batch: _Batch, decided: Decided, *, first_at: int, loads_now: bool, is_last: bool
     ) -> CommitRequest:
@@ -377,7 +449,8 @@ class Job:
         assert engine is not None
         self._is_loaded = self._is_loaded or loads_now
         in_force = self._is_in_force()
-        sources = self._sources.tolist() if len(self.tally.batches) == 1 else _sources_of(batch, self._sources)
+        is_first = self._batch == self._start.batch + 1
+        sources = self._sources.tolist() if is_first else _sources_of(batch, self._sources)
         registry = self._registry.take_rows(self._batch, sources=sources)
         if not in_force:
             # What is not loaded has no numbers yet: the next load may be another one.
@@ -396,6 +469,7 @@ class Job:
                     operations=decided.operations,
                     duplicates=batch.duplicates,
                     rejected=len(batch.rejects),
+                    generated=decided.generated,
                     completed=decided.completed,
                     failed=sum(decided.failed.values()),
                     late=decided.late,
@@ -484,7 +558,7 @@ class Job:
             completed=counts["completed"],
             failed=dict(tally.failed.most_common()),
             late=counts["late"],
-            generated=0,
+            generated=counts["generated"],
             participants_created=counts["holders"],
             entries=counts["entries"],
             movements=tally.movement_totals(self._registry),

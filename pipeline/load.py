@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from earnbook.ledger.schema import TIME_NONE, EntityType, LotStatus
+from earnbook.ledger.schema import TIME_MAX, TIME_NONE, EntityType, LotStatus
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.schema import STATE_TABLES
@@ -189,8 +189,9 @@ def load_state(
 ) -> dict[str, pa.Table]:
     """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
 
-    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`; what is known of programs beside their own state
-    left out, profiles and members only when asked for), plus `holders` with the rows of `holders` that were asked for.
+    One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`, `schedule` with the program and key of the event
+    that made each; what is known of programs beside their own state left out, profiles and members only when asked
+    for), plus `holders` with the rows of `holders` that were asked for.
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))
@@ -207,6 +208,7 @@ def load_state(
         "tiers": ("holder IN (SELECT number FROM wanted)", "holder, tier"),
         "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
         "holder_statuses": ("holder IN (SELECT number FROM wanted)", "holder"),
+        "schedule": ("holder IN (SELECT number FROM wanted)", "parent, position"),
     }
     if has_members:
         filters["profiles"] = ("holder IN (SELECT number FROM wanted)", "holder, field")
@@ -216,6 +218,7 @@ def load_state(
         rows = _table(connection, f"SELECT * FROM store.{name} WHERE {condition} ORDER BY {order}")
         tables[name] = rows.cast(STATE_TABLES[name])
     tables["open_lots"] = _whole_lots(connection, tables["open_lots"])
+    tables["schedule"] = _whole_schedule(connection, tables["schedule"])
     tables["holders"] = _table(
         connection, "SELECT * FROM store.holders WHERE number IN (SELECT number FROM wanted) ORDER BY number"
     )
@@ -247,16 +250,39 @@ def load_asset_links(connection: duckdb.DuckDBPyConnection) -> set[tuple[int, in
     return set(connection.execute("SELECT program, asset FROM store.asset_links").fetchall())
 
 
+def _whole_schedule(connection: duckdb.DuckDBPyConnection, schedule: pa.Table) -> pa.Table:
+    """Scheduled events with the program and the key of the event that made them."""
+    connection.register("wanted_schedule", schedule)
+    rows = _table(
+        connection,
+        """SELECT s.*, e.program AS parent_program, e.idempotency_key AS parent_key
+        FROM wanted_schedule AS s LEFT JOIN store.events AS e ON e.log_seq = s.parent ORDER BY s.parent, s.position""",
+    )
+    connection.unregister("wanted_schedule")
+    if rows.column("parent_key").null_count:
+        raise IntegrityError("a scheduled event was made by no event", "Run `earnbook verify`, or restore a copy.")
+    return rows
+
+
 def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:
-    """Numbers of holders with a lot or a level that falls due at or before `until` (microseconds), ascending (§4.4)."""
+    """Numbers of holders with something due at or before `until` (microseconds), ascending (§4.4).
+
+    That is a lot that matures or expires, a level that expires, or a scheduled event.
+    """
     rows = _table(
         connection,
         f"""SELECT DISTINCT holder FROM store.open_lots
         WHERE status = {LotStatus.DEFERRED} AND matures_at <= {int(until)}
             OR status <> {LotStatus.HELD} AND expires_at <= {int(until)}
-        UNION SELECT holder FROM store.tiers WHERE expires_at <= {int(until)} ORDER BY holder""",
+        UNION SELECT holder FROM store.tiers WHERE expires_at <= {int(until)}
+        UNION SELECT holder FROM store.schedule WHERE due_at <= {int(until)} ORDER BY holder""",
     )
     return rows.column("holder").combine_chunks()
+
+
+def has_schedule(connection: duckdb.DuckDBPyConnection, *, until: int = TIME_MAX) -> bool:
+    """Whether any event waits for a time at or before `until`."""
+    return one_row(connection, f"SELECT 1 FROM store.schedule WHERE due_at <= {int(until)} LIMIT 1") is not None
 
 
 def find_event_keys(connection: duckdb.DuckDBPyConnection, key_hashes: pa.Array) -> pa.Table:
@@ -288,6 +314,60 @@ def find_operation_keys(connection: duckdb.DuckDBPyConnection, key_hashes: pa.Ar
         """SELECT key_hash, program, type, idempotency_key, log_seq, effective_at, fields
         FROM hits ORDER BY log_seq""",
     )
+
+
+def find_event_numbers(connection: duckdb.DuckDBPyConnection, *, key_hashes: pa.Array, ids: pa.Array) -> pa.Table:
+    """The stored events with one of these key hashes (uint64) or ids (lower-case text): log_seq, program, key.
+
+    Hashes are found by scanning one narrow column; for an id the key of every event is hashed.
+    """
+    connection.register("wanted_hashes", pa.table({"key_hash": key_hashes.cast(pa.uint64())}))
+    connection.register("wanted_ids", pa.table({"id": ids.cast(pa.string())}))
+    query = """SELECT log_seq, program, idempotency_key FROM store.events
+        WHERE key_hash IN (SELECT key_hash FROM wanted_hashes)"""
+    if len(ids):
+        query += """ UNION SELECT e.log_seq, e.program, e.idempotency_key
+            FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
+            WHERE store.uuid5(p.id, e.idempotency_key) IN (SELECT CAST(id AS UUID) FROM wanted_ids)"""
+    rows = _table(connection, query)
+    connection.unregister("wanted_hashes")
+    connection.unregister("wanted_ids")
+    return rows
+
+
+def load_events(connection: duckdb.DuckDBPyConnection, log_seqs: pa.Array) -> pa.Table:
+    """Stored events as they were given, with what became of them, in log order.
+
+    `outcome` is that of the last attempt, `attempts` counts those after the first; `generation` and `under_broadcast`
+    are null for external events.
+    """
+    connection.register("wanted_events", pa.table({"log_seq": log_seqs}))
+    rows = _table(
+        connection,
+        """SELECT e.log_seq, e.program, e.idempotency_key, e.event_timestamp, e.given, e.event_data,
+            coalesce(e.given_participant, h.external_id) AS participant,
+            coalesce(e.given_recipient, r.external_id) AS recipient,
+            coalesce(t.outcome, e.outcome) AS outcome, coalesce(t.attempts, 0) AS attempts,
+            g.generation, g.under_broadcast
+        FROM store.events AS e
+        LEFT JOIN store.holders AS h ON h.number = e.holder
+        LEFT JOIN store.holders AS r ON r.number = e.recipient
+        LEFT JOIN (SELECT log_seq, arg_max(outcome, attempt) AS outcome, count(*) AS attempts FROM store.attempts
+            GROUP BY log_seq) AS t ON t.log_seq = e.log_seq
+        LEFT JOIN store.generated_events AS g ON g.log_seq = e.log_seq
+        WHERE e.log_seq IN (SELECT log_seq FROM wanted_events) ORDER BY e.log_seq""",
+    )
+    connection.unregister("wanted_events")
+    return rows
+
+
+def find_enrolled_holders(connection: duckdb.DuckDBPyConnection, program: int) -> pa.Array:
+    """Numbers of the holders with an enrollment in a program (its number) in the checkpoint, ascending."""
+    rows = _table(
+        connection,
+        f"SELECT holder FROM store.enrollments WHERE program = {int(program)} GROUP BY holder ORDER BY holder",
+    )
+    return rows.column("holder").combine_chunks()
 
 
 def _find_keys(connection: duckdb.DuckDBPyConnection, table: str, key_hashes: pa.Array, query: str) -> pa.Table:

@@ -22,7 +22,6 @@ TYPES_LATER = frozenset(
     {
         "adjust", "hold", "release", "forfeit", "void_hold", "redeem", "redeem_item", "reverse_redemption", "transfer",
         "trigger_automation", "cancel_automation", "refresh_automation",
-        "retry_event",
     }
 )  # fmt: skip
 """Types of §15 that this version does not process, whether or not their fields are known already."""

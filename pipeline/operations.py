@@ -52,6 +52,7 @@ READ_AHEAD_ROWS = 4096
 """Operations whose fields are read together."""
 
 _MONEY = (int(OperationType.FUND), int(OperationType.BURN))
+_IN_KERNEL = (*_MONEY, int(OperationType.RETRY_EVENT))
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _NAMING = r'"(group_id|id|on_behalf_of_participant_id)":'
 """Fields by which an operation may name holders beside its participant."""
@@ -77,6 +78,8 @@ def operation_columns(records: pa.Table, run: RunTerms) -> OperationColumns:
     fields = records.column("fields")
     for row in np.flatnonzero(np.isin(operation, _MONEY)).tolist():
         values = json.loads(fields[row].as_py())
+        if "asset_id" not in values:
+            continue
         asset[row] = run.asset_indexes.get(values["asset_id"], -1)
         if asset[row] >= 0:
             scale = run.terms.assets[asset[row]].scale
@@ -222,7 +225,7 @@ class Operations:
         self._persons = persons
         self._kinds = records.column("operation").to_numpy()
         is_operation = records.column("record_kind").to_numpy() == int(RecordKind.OPERATION)
-        self._rows = np.flatnonzero(is_operation & ~np.isin(self._kinds, _MONEY))
+        self._rows = np.flatnonzero(is_operation & ~np.isin(self._kinds, _IN_KERNEL))
         self._read: dict[int, _Operation] = {}
         self._codes: dict[str, int] = {}
 

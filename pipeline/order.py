@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +44,12 @@ class SeenKeys:
 
     repeated_hashes: UInt64s
     records: dict[KeyScope, tuple[RecordRow, int]] = field(default_factory=dict)
+
+    def renumber(self, first: int, log_seqs: Int64s) -> None:
+        """The records that were expected to get first, first + 1, … got other numbers: events stand between them."""
+        for scope, (row, number) in self.records.items():
+            if first <= number < first + len(log_seqs):
+                self.records[scope] = (row, int(log_seqs[number - first]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,24 @@ def drop_duplicates(
     records = batch if keep.all() else batch.filter(pa.array(keep))
     duplicates = len(batch) - len(records) - len(conflicts)
     return Deduplicated(records=records, duplicates=duplicates, conflicts=tuple(conflicts))
+
+
+def renumber_conflicts(rejects: tuple[Reject, ...], first: int, log_seqs: Int64s) -> tuple[Reject, ...]:
+    """The same for the rejects of a batch: the original of a conflict may be one of its own records."""
+    return tuple(_renumbered(reject, first, log_seqs) for reject in rejects)
+
+
+def _renumbered(reject: Reject, first: int, log_seqs: Int64s) -> Reject:
+    number = reject.original_log_seq
+    if number is None or not first <= number < first + len(log_seqs):
+        return reject
+    actual = int(log_seqs[number - first])
+    message = reject.message.replace(_belongs_to(number), _belongs_to(actual), 1)
+    return replace(reject, original_log_seq=actual, message=message)
+
+
+def _belongs_to(log_seq: int) -> str:
+    return f"belongs to record {log_seq} of the log"
 
 
 def scope_of(record: RecordRow) -> KeyScope:
@@ -203,7 +227,7 @@ def _conflict(row: RecordRow, original_log_seq: int) -> Reject:
         reason=RejectReason.IDEMPOTENCY_CONFLICT,
         field="idempotency_key",
         message=(
-            f"idempotency_key {str(row['idempotency_key'])[:60]!r} belongs to record {original_log_seq} of the log, "
+            f"idempotency_key {str(row['idempotency_key'])[:60]!r} {_belongs_to(original_log_seq)}, "
             "which has another payload: give this row a key of its own, or run with --on-conflict ignore"
         ),
         raw=_raw(row),

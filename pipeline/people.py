@@ -240,6 +240,8 @@ def _mark(texts: pa.Array, marked: np.ndarray) -> pa.Array:
 
 
 def _escape(texts: pa.Array) -> pa.Array:
+    if not pc.any(pc.starts_with(texts, _MARK)).as_py():
+        return texts
     return _mark(texts, np.zeros(len(texts), bool))
 
 

@@ -7,6 +7,8 @@ the engine's state is the truth.
 
 from __future__ import annotations
 
+from functools import partial
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -24,21 +26,32 @@ from earnbook.ledger.state_load import (
     load_lots,
     load_overdrafts,
     load_profiles,
+    load_schedule,
     load_system_balances,
     load_tags,
     load_tiers,
     set_origins,
 )
 from earnbook.pipeline.execute import Engine
-from earnbook.pipeline.load import find_due_holders, find_holders, load_budget_terms, load_state
+from earnbook.pipeline.load import (
+    find_due_holders,
+    find_enrolled_holders,
+    find_holders,
+    load_budget_terms,
+    load_state,
+)
 from earnbook.pipeline.people import Named
+from earnbook.pipeline.templates import stored_templates
 from earnbook.pipeline.terms_tiers import places_of
 
 _TEXT = int(Kind.TEXT)
 
 
 def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> None:
-    """Load the programs' state and the system accounts; once a run."""
+    """Load the programs' state and the system accounts, and what events that wait will say; once a run."""
+    known = [template.action for template in engine.templates]
+    engine.templates = (*engine.templates, *stored_templates(connection, known))
+    engine.load_enrolled = partial(prefetch_enrolled, connection, engine)
     state = load_state(connection, pa.array([], pa.int64()))
     _load(engine, state)
     if engine.run.unlinks:
@@ -91,8 +104,23 @@ def prefetch_persons(connection: duckdb.DuckDBPyConnection, engine: Engine, *, h
 
 def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> None:
     """Load the holders of the book with something due at or before `until` (§4.4)."""
-    due = find_due_holders(connection, until).to_numpy()
-    _load_holders(connection, engine, due[engine.state.slots_of(due) < 0])
+    _load_unnamed(connection, engine, find_due_holders(connection, until).to_numpy())
+
+
+def prefetch_enrolled(connection: duckdb.DuckDBPyConnection, engine: Engine, program: int) -> None:
+    """Load the holders of the book that are enrolled in a program (its slot)."""
+    _load_unnamed(connection, engine, find_enrolled_holders(connection, program + 1).to_numpy())
+
+
+def _load_unnamed(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> None:
+    """Load holders whom no record names, those not yet in the engine; participants become persons of the run."""
+    state = engine.state
+    holders = _load_holders(connection, engine, numbers[state.slots_of(numbers) < 0])
+    if holders is None:
+        return
+    holders = holders.filter(pc.equal(holders.column("kind"), int(EntityType.PARTICIPANT)))
+    engine.people.name_external_ids(holders.column("external_id").combine_chunks())
+    prefetch_persons(connection, engine, has_holders=True)
 
 
 def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: int, slots: Int64s) -> Int64s:
@@ -136,9 +164,10 @@ def _note_own_ids(engine: Engine, found: pa.Table, persons: Int64s) -> None:
                 engine.people.give_id(person, given_id)
 
 
-def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> None:
+def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> pa.Table | None:
+    """Load holders; returns their rows of `holders`, None where there are none."""
     if not len(numbers):
-        return
+        return None
     state = load_state(connection, pa.array(numbers, pa.int64()), has_members=engine.run.terms.has_members)
     # Rows of `holders` are in the order of their numbers, as the numbers are.
     statuses = np.full(len(numbers), int(Status.ACTIVE))
@@ -146,6 +175,7 @@ def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     statuses[np.searchsorted(numbers, changed.column("holder").to_numpy())] = changed.column("status").to_numpy()
     add_holders(engine.state, numbers, statuses, kinds=state["holders"].column("kind").to_numpy())
     _load(engine, {name: _of_holders(name, table) for name, table in state.items()})
+    return state["holders"]
 
 
 def _of_holders(name: str, table: pa.Table) -> pa.Table:
@@ -230,6 +260,26 @@ def _load(engine: Engine, tables: dict[str, pa.Table]) -> None:
         {name: lots[name] for name in (*same, "provisional")}
         | {name: engine.pool.intern(lots.table.column(name)) for name in texts_of}
         | {"slot": state.slots_of(lots["holder"]), "asset": lots["asset"] - 1},
+    )
+    _load_schedule(engine, rows["schedule"])
+
+
+def _load_schedule(engine: Engine, waiting: _Rows) -> None:
+    if not waiting.table.num_rows:
+        return
+    places = {template.action: place for place, template in enumerate(engine.templates)}
+    names = ("parent", "parent_program", "parent_key")
+    parents = zip(*(waiting.table.column(name).to_pylist() for name in names), strict=True)
+    engine.generated.remember({log_seq: (program - 1, key) for log_seq, program, key in parents})
+    load_schedule(
+        engine.state,
+        slots=engine.state.slots_of(waiting["holder"]),
+        at_times=waiting["due_at"],
+        parents=waiting["parent"],
+        positions=waiting["position"],
+        actions=waiting["action"],
+        templates=[places[action] for action in waiting.table.column("action").to_pylist()],
+        descents=2 * waiting["generation"] + waiting["under_broadcast"],
     )
 
 

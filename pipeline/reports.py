@@ -294,9 +294,13 @@ def _last_entry(connection: duckdb.DuckDBPyConnection, until_us: int) -> int:
                 UNION ALL
                 SELECT log_seq FROM store.operations WHERE processed_at <= {until_us}
             )
+        ), retried AS (
+            -- What a retry makes has the number of the event, but the time of the attempt (§10.2).
+            SELECT log_seq, max(processed_at) AS processed_at FROM store.attempts GROUP BY log_seq
         )
         SELECT greatest(
-            (SELECT coalesce(max(entry_seq), 0) FROM store.movements WHERE log_seq > 0 AND log_seq <= (FROM record)),
+            (SELECT coalesce(max(entry_seq), 0) FROM store.movements WHERE log_seq > 0 AND log_seq <= (FROM record)
+                AND log_seq NOT IN (SELECT log_seq FROM retried WHERE processed_at > {until_us})),
             (SELECT coalesce(max(entry_seq), 0) FROM store.due_entries WHERE created_at <= {until_us})
         )
     """

@@ -178,6 +178,26 @@ def operation_rows(records: pa.Table, outcomes: Rows, is_event: np.ndarray[Any, 
     )
 
 
+def in_log_order(events: pa.Table, others: pa.Table) -> pa.Table:
+    """Rows of `events` from two tables, by log_seq."""
+    if not others.num_rows:
+        return events
+    both = pa.concat_tables([events, others])
+    return both.take(pa.array(np.argsort(both.column("log_seq").to_numpy(), kind="stable")))
+
+
+def attempt_rows(columns: Rows) -> pa.Table:
+    """Further attempts at events; patterns are numbers of the book."""
+    return table_of("attempts", columns)
+
+
+def schedule_rows(columns: Rows) -> pa.Table:
+    """The state of scheduled events."""
+    descent = columns["descent"]
+    details = {"generation": descent >> 1, "under_broadcast": (descent & 1) == 1}
+    return table_of("schedule", {**columns, **details}, STATE_TABLES["schedule"])
+
+
 def system_rows(rows: list[tuple[int, int, int, int]], schema: pa.Schema, *, batch: int = 0) -> pa.Table:
     """Balances of system accounts (account, asset, amount, last entry) as snapshots of a batch or as state."""
     account, asset, amount, last = zip(*rows, strict=True) if rows else ((), (), (), ())

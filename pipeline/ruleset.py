@@ -45,6 +45,8 @@ EXECUTED_ACTIONS = frozenset(
         "UNTAG",
         "SET_ATTRIBUTE",
         "SET_TIER",
+        "SCHEDULE_EVENT",
+        "BROADCAST",
     }
 )
 """Action types that this version executes; a load with others in an active rule is refused, never half done."""

@@ -36,12 +36,15 @@ RESULT_COLUMNS = (
 )
 """Names as in the views `events`, `operations` and `outcomes`; `type` is EXTERNAL, SYSTEM or the operation's."""
 
-NO_RECORDS = {name: BATCH_TABLES[name].empty_table() for name in ("events", "operations", "holders")}
+NO_RECORDS = {
+    name: BATCH_TABLES[name].empty_table() for name in ("events", "operations", "holders", "generated_events")
+}
 """The tables of a run without new records."""
 
 _QUERY = f"""
 WITH records AS (
-    SELECT log_seq, 'EVENT' AS kind, 'EXTERNAL' AS type, program, program AS owner, idempotency_key AS name,
+    SELECT log_seq, 'EVENT' AS kind,
+        CASE WHEN log_seq IN (SELECT log_seq FROM result_generated) THEN 'SYSTEM' ELSE 'EXTERNAL' END AS type, program, program AS owner, idempotency_key AS name,
         idempotency_key, event_timestamp AS timestamp, processed_at, outcome, outcome > {Outcome.OK} AS failed, action,
         holder, late
     FROM result_events
@@ -80,6 +83,7 @@ class RunResults:
         rows = {
             "result_events": tables["events"].drop_columns(["event_data"]),
             "result_operations": tables["operations"].drop_columns(["fields"]),
+            "result_generated": tables["generated_events"].select(["log_seq"]),
             "result_holders": self._holders,
             "result_programs": self._program_rows(),
             "result_actions": self._action_rows(),

@@ -92,6 +92,28 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         action=_I32,  # the failing action, 0: none
         pattern=_I32,  # number in `evaluation_patterns`: what each rule did; 0: no rule was looked at
     ),
+    # What generated events have beside their row of `events` (§17.5).
+    "generated_events": _schema(
+        log_seq=_I64,
+        parent=_I64,  # log_seq of the event that made it
+        action=_I32,  # by this action
+        generation=_I8,
+        under_broadcast=pa.bool_(),  # it descends from a broadcast without a delay of 60 s or more between
+    ),
+    # Attempts at events after the first, each by a `retry_event` (§10.2).
+    "attempts": _schema(
+        log_seq=_I64,  # the event
+        attempt=_I32,  # from 2
+        by_log_seq=_I64,  # the operation
+        processed_at=_I64,
+        holder=_I64,
+        recipient=_I64,
+        outcome=_I16,
+        action=_I32,
+        pattern=_I32,
+        first_change_seq=_I64,  # the changes that it made: from here
+        last_change_seq=_I64,  # to here; one less than the first where it made none
+    ),
     "operations": _schema(
         log_seq=_I64,
         type=_I8,  # OperationType
@@ -114,12 +136,15 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
         # Number in `names`; of an ENROLLMENT the program's, of an ASSET_LINK the asset's, of a MEMBER the
-        # participant's, of a TIER the tier type's; HolderField of a PARTICIPANT or GROUP, 0 for PROGRAM.
+        # participant's, of a TIER the tier type's; HolderField of a PARTICIPANT or GROUP, 0 for PROGRAM; of a
+        # SCHEDULED_EVENT 1 below a broadcast, else 0.
         key=_I32,
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
-        value=_I64,  # low word; a Status where one changes; of a MEMBER Role << 8 | MemberStatus
-        value_scale=_I8,
+        # Low word; a Status where one changes; of a MEMBER Role << 8 | MemberStatus; of a SCHEDULED_EVENT its
+        # event_timestamp.
+        value=_I64,
+        value_scale=_I8,  # of a SCHEDULED_EVENT its generation
     ),
     # What few changes have, one row for each whose value is not all in `changes`.
     "change_details": _schema(
@@ -214,5 +239,15 @@ STATE_TABLES: dict[str, pa.Schema] = {
     "members": _schema(holder=_I64, member=_I64, role=_I8, status=_I8),  # holder is the group
     "program_statuses": _schema(program=_I32, status=_I8),  # in force: by operation, or as the files last stated
     "asset_links": _schema(program=_I32, asset=_I32),
+    # Events that SCHEDULE_EVENT has made and that are not due yet (§17.5); those of broadcasts never wait for a batch.
+    "schedule": _schema(
+        holder=_I64,
+        due_at=_I64,  # its event_timestamp
+        parent=_I64,  # log_seq of the event that made it
+        position=_I32,  # among those that this event made, from 0
+        action=_I32,
+        generation=_I8,
+        under_broadcast=pa.bool_(),
+    ),
 }
 """The checkpoint of state (a fold of the batch tables), current up to the batch in `meta.state_batch`."""

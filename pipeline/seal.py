@@ -124,6 +124,7 @@ SEAL_TABLES: tuple[SealTable, ...] = (
                 """log_seq:8 program:8 idempotency_key:text given:2 given_participant:text? given_recipient:text?
                 event_timestamp:8 event_data:text late:1""",
             ),
+            _part("generated_events", "log_seq", "log_seq:8 parent:8 action:8 generation:1 under_broadcast:1"),
         ),
     ),
     SealTable(
@@ -141,6 +142,12 @@ SEAL_TABLES: tuple[SealTable, ...] = (
         (
             _part("events", "log_seq", "log_seq:8 processed_at:8 holder:8 recipient:8 outcome:2 action:8"),
             _part("operations", "log_seq", "log_seq:8 processed_at:8 holder:8 outcome:2"),
+            _part(
+                "attempts",
+                "by_log_seq",
+                """log_seq:8 attempt:4 by_log_seq:8 processed_at:8 holder:8 recipient:8 outcome:2 action:8
+                first_change_seq:8 last_change_seq:8""",
+            ),
         ),
     ),
     SealTable(

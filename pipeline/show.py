@@ -236,8 +236,8 @@ _EVENT = """
     FROM event_status AS s JOIN events AS e USING (log_seq) WHERE s.log_seq = $log_seq
 """
 _EVALUATIONS = """
-    SELECT rule, rule_version, rule_order, status, reason, stopped_by_rule, applied FROM evaluations
-    WHERE log_seq = $log_seq ORDER BY rule_order
+    SELECT attempt, rule, rule_version, rule_order, status, reason, stopped_by_rule, applied FROM evaluations
+    WHERE log_seq = $log_seq ORDER BY attempt, rule_order
 """
 _ENTRIES = """
     SELECT e.seq, e.action_type, e.asset, a.scale, e.amount, e.rule, e.rule_version, e.action_index, e.reference_id,

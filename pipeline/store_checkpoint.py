@@ -44,6 +44,7 @@ _ENTITY = {
     "holder_statuses": "holder",
     "profiles": "holder",
     "members": "holder",
+    "schedule": "holder",
 }
 
 

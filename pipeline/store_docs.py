@@ -42,6 +42,7 @@ VIEWS: dict[str, str] = {
     "attributes": "Attributes of participants, groups and programs, as text.",
     "budgets": "Budgets in force (§10.4): what each has consumed since its last reset, and when the next one is.",
     "tiers": "The level that each participant is on (§14.1); base has no row.",
+    "schedule": "Events that SCHEDULE_EVENT has made and that are not due yet (§17.5).",
     "assets": "Assets with their scale.",
     "programs": "Programs by number, with the status in force.",
     "asset_links": "Which programs may use which assets, as it is in force.",

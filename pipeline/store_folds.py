@@ -50,6 +50,7 @@ STATE_KEYS: dict[str, StateKey] = {
     "members": StateKey(("holder", "member")),
     "program_statuses": StateKey(("program",)),
     "asset_links": StateKey(("program", "asset")),
+    "schedule": StateKey(("parent", "position")),
 }
 """What makes a row of each state table the same row before and after."""
 
@@ -77,6 +78,7 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "members": _members,
         "program_statuses": _program_statuses,
         "asset_links": _asset_links,
+        "schedule": _schedule,
     }
     return folds[table](from_checkpoint)
 
@@ -344,3 +346,15 @@ def _asset_links(from_checkpoint: bool) -> str:
         FROM {_program_changes(StateType.ASSET_LINK, from_checkpoint)}
     ) AS steps(program, asset, position, linked)
     GROUP BY program, asset HAVING arg_max(linked, position)"""
+
+
+def _schedule(from_checkpoint: bool) -> str:
+    """What was scheduled, less what became an event."""
+    columns = "holder, due_at, parent, position, action, generation, under_broadcast"
+    return f"""SELECT {columns} FROM ({_base(columns, "schedule", from_checkpoint)}
+        SELECT entity, value, log_seq,
+            CAST(row_number() OVER (PARTITION BY log_seq ORDER BY change_seq) - 1 AS INTEGER), action, value_scale,
+            key = 1
+        FROM {_rows("changes", "change_seq", from_checkpoint)} WHERE state_type = {StateType.SCHEDULED_EVENT}
+    ) AS waiting({columns})
+    ANTI JOIN {_rows("generated_events", "log_seq", from_checkpoint)} AS done USING (parent, action)"""

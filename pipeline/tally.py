@@ -44,7 +44,7 @@ class Tally:
 
     def add(self, decided: Decided) -> None:
         """Count a decided batch."""
-        for name in ("events", "operations", "completed", "late"):
+        for name in ("events", "operations", "generated", "completed", "late"):
             self.counts[name] += getattr(decided, name)
         for code, count in decided.failed.items():
             self.failed[Outcome(code).name] += count

@@ -6,7 +6,7 @@ actions get their numbers in the book. Both are assigned by the registry when th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -21,13 +21,16 @@ from earnbook.pipeline.registry import ActionEntry, Registry
 from earnbook.pipeline.ruleset import RulesetLoad
 from earnbook.pipeline.standing import Standing
 from earnbook.pipeline.store_tables import ObjectKind
+from earnbook.pipeline.templates import Template, event_data_of
 from earnbook.pipeline.terms_tiers import TierColumn, find_level, tier_columns, tier_terms
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset
 from earnbook.rules.models import (
     Asset,
+    BroadcastAction,
     CounterAction,
     CreditAction,
     DebitAction,
+    ScheduleEventAction,
     SetAttributeAction,
     SetTierAction,
     TagAction,
@@ -57,7 +60,7 @@ class RunTerms:
     """Everything the engine needs of definitions; programs in number order.
 
     `programs` are the compiled programs and `definitions` their models, by slot; `literals` all literals as integers;
-    `actions` the action numbers of each program by `FX_ACTION`.
+    `actions` the action numbers of each program by `FX_ACTION`; `templates` what the actions that make events say.
     """
 
     terms: Terms
@@ -73,6 +76,7 @@ class RunTerms:
     """In the order of `Terms.budgets`, then the ends of those that rules have no more."""
     budget_places: Mapping[tuple[str, int], int]
     """Where the budget of a rule (id) for an asset (index) stands in `budgets`."""
+    templates: tuple[Template, ...] = ()
     unlinks: bool = False
     """Whether any operation of the run unlinks an asset."""
 
@@ -105,10 +109,14 @@ def run_terms(
     numbers = tuple(_action_numbers(registry, load, program, assets) for program in programs)
     budgets = plan_budgets(load.definitions, registry)
     capped = {(plan.rule, plan.asset): place for place, plan in enumerate(budgets) if plan.schedule != ENDED}
+    templates = tuple(_templates(programs, numbers))
+    places = {template.action: place for place, template in enumerate(templates)}
     terms = Terms(
         assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
         programs=tuple(
-            _program_terms(position, definition, program, actions, assets, standing, keys, tiers, registry, capped)
+            _program_terms(
+                position, definition, program, actions, assets, standing, keys, tiers, registry, capped, places
+            )
             for position, (definition, program, actions) in enumerate(zip(definitions, programs, numbers, strict=True))
         ),
         counters=len(keys[StateType.COUNTER].texts),
@@ -133,7 +141,24 @@ def run_terms(
             for (rule, asset), place in capped.items()
         },
         unlinks=needs.unlinks,
+        templates=templates,
     )
+
+
+def _templates(programs: tuple[CompiledProgram, ...], numbers: tuple[tuple[int, ...], ...]) -> Iterator[Template]:
+    """What the actions that make events say, programs in number order."""
+    for slot, (program, actions) in enumerate(zip(programs, numbers, strict=True)):
+        for action, number in zip(program.actions, actions, strict=True):
+            definition = action.definition
+            if isinstance(definition, ScheduleEventAction | BroadcastAction):
+                yield Template(
+                    action=number,
+                    action_index=action.index,
+                    rule_id=program.rules[action.rule].definition.id,
+                    type=int(action.type),
+                    program=slot,
+                    event_data=event_data_of(definition.event_name, definition.payload),
+                )
 
 
 def _in_number_order(load: RulesetLoad, registry: Registry) -> tuple[ProgramDefinition, ...]:
@@ -196,7 +221,7 @@ def _action_numbers(
                     type=int(action.type),
                     asset=assets.get(getattr(action.definition, "asset_id", ""), 0),
                     bucket=int(Bucket[getattr(action.definition, "bucket", "AVAILABLE")]),
-                    key=key[1] if key else _level_of(action),
+                    key=key[1] if key else getattr(action.definition, "event_name", None) or _level_of(action),
                     description=getattr(action.definition, "description", None),
                 )
             )
@@ -227,6 +252,7 @@ def _program_terms(
     tiers: tuple[TierColumn, ...],
     registry: Registry,
     capped: Mapping[tuple[int, int], int],
+    templates: Mapping[int, int],
 ) -> ProgramTerms:
     rules = [registry.find_object(ObjectKind.RULE, rule.definition.id) or 0 for rule in program.rules]
     linked = [number - 1 for number in assets.values() if (position + 1, number) in standing.links]
@@ -236,7 +262,7 @@ def _program_terms(
         actions=tuple(
             _tier_action(action, action.definition, number, tiers, position)
             if isinstance(action.definition, SetTierAction)
-            else _action_terms(action, number, assets, keys, rules[action.rule], capped)
+            else _action_terms(action, number, assets, keys, rules[action.rule], capped, templates)
             for action, number in zip(program.actions, numbers, strict=True)
         ),
         literals=len(program.literals),
@@ -260,8 +286,12 @@ def _action_terms(
     keys: Mapping[StateType, KeyColumns],
     rule: int,
     capped: Mapping[tuple[int, int], int],
+    templates: Mapping[int, int],
 ) -> ActionTerms:
     definition = action.definition
+    if number in templates:
+        delay = definition.delay if isinstance(definition, ScheduleEventAction) else 0
+        return ActionTerms(type=ActionType(action.type), number=number, key=templates[number], reset_after=delay)
     key = _key_of(action)
     column = keys[key[0]].columns[key[1]] if key else -1
     name = int(keys[key[0]].numbers[column]) if key else 0

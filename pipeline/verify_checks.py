@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from earnbook.ledger.schedule import DELAY_NEW_GENERATION, GENERATION_MAX
 from earnbook.ledger.schema import (
+    ActionType,
     Bucket,
     ChangeOperation,
     EntryType,
     InventoryMode,
     LotMoveKind,
     LotStatus,
+    OperationType,
     Outcome,
     StateType,
 )
@@ -44,7 +47,10 @@ _LOT_BATCH = _batch_of("last_lot_seq", "lot_seq")
 _CHANGE_BATCH = _batch_of("last_change_seq", "change_seq")
 _HOLDER_BATCH = _batch_of("last_holder", "number")
 
-_RECORDS = f"""(SELECT log_seq, program, processed_at, outcome > {Outcome.OK} AS failed, 1 AS kind FROM store.events
+_RECORDS = f"""(SELECT e.log_seq, e.program, coalesce(t.processed_at, e.processed_at) AS processed_at,
+        coalesce(t.outcome, e.outcome) > {Outcome.OK} AS failed, 1 AS kind
+    FROM store.events AS e LEFT JOIN (SELECT log_seq, arg_max(processed_at, attempt) AS processed_at,
+        arg_max(outcome, attempt) AS outcome FROM store.attempts GROUP BY log_seq) AS t ON t.log_seq = e.log_seq
     UNION ALL SELECT log_seq, program, processed_at, outcome > {Outcome.NO_EFFECT}, 2 FROM store.operations)"""
 
 _CLOCK = "(SELECT book_clock FROM store.batches ORDER BY batch DESC LIMIT 1)"
@@ -279,7 +285,9 @@ _LOTS = (
             WHERE status = {LotStatus.DEFERRED} AND matures_at <= {_CLOCK}
                 OR status = {LotStatus.AVAILABLE} AND expires_at <= {_CLOCK}
             UNION ALL SELECT NULL, 'tier type ' || tier || ' of holder ' || holder FROM store.current_tiers
-            WHERE expires_at <= {_CLOCK}""",
+            WHERE expires_at <= {_CLOCK}
+            UNION ALL SELECT NULL, 'event scheduled by log_seq ' || parent FROM store.current_schedule
+            WHERE due_at <= {_CLOCK}""",
     ),
     Check(
         name="wallets_are_explained",
@@ -486,6 +494,55 @@ _LOG = (
             WHERE log_seq NOT IN (SELECT log_seq FROM {_RECORDS})""",
     ),
     Check(
+        name="generated_events_have_causes",
+        property="I10",
+        table="generated_events",
+        message="a generated event was made by no completed event, or does not follow from the one that made it",
+        query=f"""SELECT {_batch_of("last_log_seq", "g.log_seq")}, 'log_seq ' || g.log_seq
+            FROM store.generated_events AS g
+            LEFT JOIN store.events AS e ON e.log_seq = g.log_seq
+            LEFT JOIN store.actions AS a ON a.number = g.action
+            LEFT JOIN {_RECORDS} AS p ON p.log_seq = g.parent AND p.kind = 1
+            LEFT JOIN store.events AS o ON o.log_seq = g.parent
+            LEFT JOIN store.generated_events AS h ON h.log_seq = g.parent
+            WHERE e.log_seq IS NULL OR p.log_seq IS NULL OR p.failed OR a.number IS NULL OR a.program <> e.program
+                OR a.program <> p.program OR g.parent >= g.log_seq OR e.source <> 0
+                OR g.generation <> CASE WHEN e.event_timestamp - o.event_timestamp >= {DELAY_NEW_GENERATION} THEN 0
+                    ELSE coalesce(h.generation, 0) + 1 END
+                OR g.under_broadcast <> CASE WHEN a.type = {ActionType.BROADCAST} THEN true
+                    WHEN e.event_timestamp - o.event_timestamp >= {DELAY_NEW_GENERATION} THEN false
+                    ELSE coalesce(h.under_broadcast, false) END
+                OR a.type NOT IN ({ActionType.SCHEDULE_EVENT}, {ActionType.BROADCAST})
+                OR g.generation NOT BETWEEN 0 AND {GENERATION_MAX}
+            UNION ALL SELECT {_LOG_BATCH}, 'log_seq ' || log_seq || ' has a key of generated events'
+            FROM store.events WHERE idempotency_key LIKE 'earnbook:%'
+                AND log_seq NOT IN (SELECT log_seq FROM store.generated_events)""",
+    ),
+    Check(
+        name="attempts_are_retries",
+        property="I11",
+        table="attempts",
+        message="an attempt follows no failed one, or was made by no retry_event",
+        query=f"""WITH tries AS (
+                SELECT log_seq, 1 AS attempt, outcome, NULL AS by_log_seq, processed_at, program FROM store.events
+                WHERE log_seq IN (SELECT log_seq FROM store.attempts)
+                UNION ALL SELECT log_seq, attempt, outcome, by_log_seq, processed_at, NULL FROM store.attempts),
+            steps AS (SELECT *, lag(outcome) OVER w AS outcome_before, row_number() OVER w AS n,
+                first_value(program) OVER w AS of_program
+                FROM tries WINDOW w AS (PARTITION BY log_seq ORDER BY attempt))
+            SELECT {_batch_of("last_log_seq", "s.by_log_seq")}, 'log_seq ' || s.log_seq || ', attempt ' || s.attempt
+            FROM steps AS s LEFT JOIN store.operations AS o ON o.log_seq = s.by_log_seq
+            WHERE s.attempt <> s.n OR s.attempt > 1 AND (s.outcome_before IS NULL OR s.outcome_before = {Outcome.OK}
+                OR o.log_seq IS NULL OR o.type <> {OperationType.RETRY_EVENT} OR o.outcome <> {Outcome.OK}
+                OR o.processed_at <> s.processed_at OR o.program <> s.of_program)
+            UNION ALL SELECT {_LOG_BATCH}, 'log_seq ' || log_seq || ' retried nothing, or twice'
+            FROM store.operations WHERE type = {OperationType.RETRY_EVENT} AND outcome = {Outcome.OK}
+                AND log_seq NOT IN (SELECT by_log_seq FROM store.attempts GROUP BY by_log_seq HAVING count(*) = 1)
+            UNION ALL SELECT NULL, 'log_seq ' || a.log_seq || ': change ' || c.change_seq || ' is of another record'
+            FROM store.attempts AS a JOIN store.changes AS c
+                ON c.change_seq BETWEEN a.first_change_seq AND a.last_change_seq WHERE c.log_seq <> a.log_seq""",
+    ),
+    Check(
         name="event_keys_are_unique",
         property="I12",
         table="events",
@@ -531,6 +588,10 @@ _LOG = (
             FROM store.batches AS b LEFT JOIN found AS f USING (batch)
             WHERE coalesce(f.events, 0) <> b.events + b.generated OR coalesce(f.operations, 0) <> b.operations
                 OR coalesce(f.failed, 0) <> b.failed OR coalesce(f.late, 0) <> b.late
+            UNION ALL SELECT b.batch, 'generated ' || count(g.log_seq) || ' of ' || any_value(b.generated)
+            FROM store.batches AS b LEFT JOIN store.log_batches AS s ON s.batch = b.batch
+            LEFT JOIN store.generated_events AS g ON g.log_seq BETWEEN s.first_log_seq AND s.last_log_seq
+            GROUP BY b.batch HAVING count(g.log_seq) <> any_value(b.generated)
             UNION ALL SELECT batch, 'more rejects are stored than were counted' FROM store.batches
             WHERE rejected < (SELECT count(*) FROM store.rejects WHERE rejects.batch = batches.batch)""",
     ),

@@ -31,6 +31,7 @@ SEAL_CHECKS = ("digests", "chain", "seals")
 """The checks of the findings made here: they name the batch whose rows or header are not those that were sealed."""
 
 _BATCH_OF_KEY = {
+    "by_log_seq": "last_log_seq",
     "entry_seq": "last_entry_seq",
     "log_seq": "last_log_seq",
     "lot_seq": "last_lot_seq",

@@ -26,6 +26,7 @@ _PROPERTIES = {
     "members": "I13",
     "program_statuses": "I13",
     "asset_links": "I13",
+    "schedule": "I13",
 }
 
 

@@ -133,14 +133,33 @@ SELECT o.*, coalesce(p.id, (SELECT CAST(id AS UUID) FROM store.objects WHERE kin
     p.key AS program_key
 FROM store.operations AS o LEFT JOIN store.program_list AS p ON p.number = o.program;
 
+-- The last of the further attempts at an event (§10.2): all that an event did, it did in its last attempt, but for
+-- creations and enrollments.
+CREATE OR REPLACE VIEW store.last_attempts AS
+SELECT log_seq, max(attempt) AS attempt, arg_max(processed_at, attempt) AS processed_at,
+    arg_max(outcome, attempt) AS outcome, arg_max(action, attempt) AS action, arg_max(holder, attempt) AS holder
+FROM store.attempts GROUP BY log_seq;
+
 -- Every record of the log with what entries and changes take from it. Its id is `store.uuid5(namespace, name)`: not a
 -- column, because a hash of every record is dear, and most queries show few.
 CREATE OR REPLACE VIEW store.record_list AS
-SELECT e.log_seq, 1 AS kind, p.id AS namespace, e.idempotency_key AS name, e.program, e.processed_at,
+SELECT e.log_seq, 1 AS kind, p.id AS namespace, e.idempotency_key AS name, e.program,
+    coalesce(t.processed_at, e.processed_at) AS processed_at, e.processed_at AS first_processed_at,
     CAST(NULL AS VARCHAR) AS description
 FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
+LEFT JOIN store.last_attempts AS t ON t.log_seq = e.log_seq
 UNION ALL
-SELECT log_seq, 2, namespace, name, program, processed_at, fields ->> '$.description' FROM store.operation_list;
+SELECT log_seq, 2, namespace, name, program, processed_at, processed_at, fields ->> '$.description'
+FROM store.operation_list;
+
+-- What made each generated event (§17.5), by the id of the event that did.
+CREATE OR REPLACE VIEW store.generated_list AS
+SELECT g.log_seq, g.generation, g.action, g.parent, store.uuid5(p.id, e.idempotency_key) AS parent_event_id
+FROM store.generated_events AS g
+JOIN store.events AS e ON e.log_seq = g.parent
+JOIN store.program_list AS p ON p.number = e.program;
+CREATE OR REPLACE MACRO store.scheduled_key(parent_id, rule_id, action_index) AS
+    'earnbook:sched:' || CAST(parent_id AS VARCHAR) || ':' || CAST(rule_id AS VARCHAR) || ':' || action_index;
 
 CREATE OR REPLACE VIEW store.action_list AS
 SELECT a.number, a.rule_version, a.action_index, a.type, a.asset, a.key, a.description, r.id AS rule_id,
@@ -325,21 +344,22 @@ LEFT JOIN store.entry_batches AS b ON s.entry_seq BETWEEN b.first_entry_seq AND 
 
 CREATE OR REPLACE VIEW main.events AS
 SELECT store.uuid5(p.id, e.idempotency_key) AS id, e.log_seq, b.batch, p.id AS program_id, p.key AS program,
-    e.idempotency_key, 'EXTERNAL' AS event_type,
+    e.idempotency_key, CASE WHEN g.log_seq IS NULL THEN 'EXTERNAL' ELSE 'SYSTEM' END AS event_type,
     CASE WHEN e.given & 1 > 0 THEN coalesce(e.given_participant, h.external_id) END AS external_id,
     CASE WHEN e.given & 2 > 0 THEN coalesce(CAST(e.given_participant AS UUID),
         store.entity_id(h.kind, h.given_id, h.external_id)) END AS participant_id,
     CASE WHEN e.given & 4 > 0 THEN coalesce(e.given_recipient, r.external_id) END AS recipient_external_id,
     CASE WHEN e.given & 8 > 0 THEN coalesce(CAST(e.given_recipient AS UUID),
         store.entity_id(r.kind, r.given_id, r.external_id)) END AS recipient_id,
-    store.instant(e.event_timestamp) AS event_timestamp, e.event_data, e.late, CAST(0 AS TINYINT) AS generation,
-    CAST(NULL AS UUID) AS parent_event_id, CAST(NULL AS UUID) AS automation_id, s.name AS source,
+    store.instant(e.event_timestamp) AS event_timestamp, e.event_data, e.late,
+    coalesce(g.generation, CAST(0 AS TINYINT)) AS generation, g.parent_event_id, CAST(NULL AS UUID) AS automation_id, s.name AS source,
     nullif(e.source_row, 0) AS source_row
 FROM store.events AS e
 JOIN store.program_list AS p ON p.number = e.program
 LEFT JOIN store.holder_list AS h ON h.number = e.holder
 LEFT JOIN store.holder_list AS r ON r.number = e.recipient
 LEFT JOIN store.sources AS s ON s.number = e.source
+LEFT JOIN store.generated_list AS g ON g.log_seq = e.log_seq
 LEFT JOIN store.log_batches AS b ON e.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 CREATE OR REPLACE VIEW main.operations AS
@@ -352,21 +372,29 @@ LEFT JOIN store.sources AS s ON s.number = o.source
 LEFT JOIN store.log_batches AS b ON o.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 CREATE OR REPLACE VIEW main.outcomes AS
-SELECT store.uuid5(t.namespace, t.name) AS record_id, t.log_seq, 1 AS attempt, CAST(NULL AS UUID) AS by_operation_id,
+SELECT store.uuid5(t.namespace, t.name) AS record_id, t.log_seq, t.attempt,
+    store.uuid5(o.namespace, o.name) AS by_operation_id,
     store.instant(t.processed_at) AS processed_at,
     store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id,
     store.entity_id(r.kind, r.given_id, r.external_id) AS recipient_id,
     CASE WHEN t.failed THEN 'FAILED' ELSE 'COMPLETED' END AS status, store.outcome_name(t.outcome) AS code,
     a.rule_id, a.rule_key AS rule, a.action_index, CAST(NULL AS VARCHAR) AS message, b.batch
-FROM (SELECT p.id AS namespace, e.idempotency_key AS name, e.log_seq, e.processed_at, e.holder, e.recipient,
-        e.outcome, e.outcome > 0 AS failed, e.action
+FROM (SELECT p.id AS namespace, e.idempotency_key AS name, e.log_seq, CAST(1 AS INTEGER) AS attempt, 0 AS by_log_seq,
+        e.processed_at, e.holder, e.recipient, e.outcome, e.outcome > 0 AS failed, e.action
     FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
     UNION ALL
-    SELECT namespace, name, log_seq, processed_at, holder, 0, outcome, outcome > 1, 0 FROM store.operation_list) AS t
+    SELECT p.id, e.idempotency_key, n.log_seq, n.attempt, n.by_log_seq, n.processed_at, n.holder, n.recipient,
+        n.outcome, n.outcome > 0, n.action
+    FROM store.attempts AS n JOIN store.events AS e ON e.log_seq = n.log_seq
+    JOIN store.program_list AS p ON p.number = e.program
+    UNION ALL
+    SELECT namespace, name, log_seq, 1, 0, processed_at, holder, 0, outcome, outcome > 1, 0
+    FROM store.operation_list) AS t
+LEFT JOIN store.operation_list AS o ON o.log_seq = t.by_log_seq
 LEFT JOIN store.holder_list AS h ON h.number = t.holder
 LEFT JOIN store.holder_list AS r ON r.number = t.recipient
 LEFT JOIN store.action_list AS a ON a.number = t.action
-LEFT JOIN store.log_batches AS b ON t.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
+LEFT JOIN store.log_batches AS b ON greatest(t.log_seq, t.by_log_seq) BETWEEN b.first_log_seq AND b.last_log_seq;
 
 -- Changes with the change of the same thing before; only numbers go through the window.
 CREATE OR REPLACE VIEW store.change_steps AS
@@ -390,7 +418,7 @@ SELECT log_seq, action, max(change_seq) AS change_seq FROM store.changes WHERE a
 CREATE OR REPLACE MACRO store.result_value(action_type, action_key, kind, value, high, scale, text) AS
     CASE WHEN action_type = 7 AND kind = 3 THEN store.plain_number(store.wide_integer(value, high), scale)
         WHEN action_type = 10 AND kind > 0 THEN store.cell_text(kind, value, scale, text)
-        WHEN action_type IN (8, 9) THEN action_key END;
+        WHEN action_type IN (8, 9, 12, 13) THEN action_key END;
 -- The number that a COUNTER added, from the change and the one before it.
 CREATE OR REPLACE MACRO store.added(low, high, scale, low_before, high_before, scale_before) AS
     store.plain_number(
@@ -410,8 +438,9 @@ LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq
 LEFT JOIN store.change_details AS o ON o.change_seq = c.seq_before AND c.operation_before <> 2;
 
 CREATE OR REPLACE VIEW main.evaluations AS
-SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST(r.id AS VARCHAR)) AS id,
-    store.uuid5(p.id, e.idempotency_key) AS event_id, e.log_seq, 1 AS attempt,
+SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:' || e.attempt || ':' || CAST(r.id AS VARCHAR))
+        AS id,
+    store.uuid5(p.id, e.idempotency_key) AS event_id, e.log_seq, e.attempt,
     r.id AS rule_id, r.key AS rule, t.rule_version, t.rule_order, store.evaluation_status_name(t.status) AS status,
     store.evaluation_reason_name(t.reason) AS reason, s.id AS stopped_by_rule_id, s.key AS stopped_by_rule,
     t.status = 1 AND e.outcome = 0 AS applied, CAST(NULL AS VARCHAR) AS error_message,
@@ -428,26 +457,30 @@ SELECT store.uuid5(store.uuid5(p.id, e.idempotency_key), 'evaluation:1:' || CAST
             value := CASE WHEN a.type = 11 THEN CASE WHEN s.result IS DISTINCT FROM 4 THEN a.key END
                 WHEN s.log_seq IS NOT NULL THEN store.result_value(a.type, a.key, s.value_kind, s.value,
                     s.value_high, s.value_scale, s.text)
-                WHEN a.type IN (8, 9) THEN a.key
+                WHEN a.type IN (8, 9, 12, 13) THEN a.key
                 WHEN a.type = 7 THEN c.added
                 WHEN a.type = 10 THEN c.text END,
             entry_seq := m.entry_seq,
             code := CASE s.result WHEN 4 THEN store.outcome_name(e.outcome) END) ORDER BY a.action_index)
         FROM store.actions AS a
-        LEFT JOIN store.action_entries AS m ON m.log_seq = e.log_seq AND m.action = a.number
-        LEFT JOIN store.action_values AS c ON c.log_seq = e.log_seq AND c.action = a.number
-        LEFT JOIN store.action_results AS s ON s.log_seq = e.log_seq AND s.attempt = 1 AND s.action = a.number
+        LEFT JOIN store.action_entries AS m ON m.log_seq = e.log_seq AND m.action = a.number AND e.outcome = 0
+        LEFT JOIN store.action_values AS c ON c.log_seq = e.log_seq AND c.action = a.number AND e.outcome = 0
+        LEFT JOIN store.action_results AS s ON s.log_seq = e.log_seq AND s.attempt = e.attempt AND s.action = a.number
         LEFT JOIN store.entity_list AS n
             ON n.entity = coalesce(store.account_entity(m.account), c.entity, nullif(s.entity, 0))
         LEFT JOIN store.asset_list AS y ON y.number = a.asset
         WHERE a.rule = t.rule AND a.rule_version = t.rule_version AND (t.status <= 2 OR t.reason = 2)
             AND (e.outcome = 0 OR s.log_seq IS NOT NULL)) AS actions
-FROM store.events AS e
+FROM (SELECT log_seq, CAST(1 AS INTEGER) AS attempt, log_seq AS at_log_seq, program, idempotency_key, outcome,
+        processed_at, pattern FROM store.events
+    UNION ALL
+    SELECT n.log_seq, n.attempt, n.by_log_seq, e.program, e.idempotency_key, n.outcome, n.processed_at, n.pattern
+    FROM store.attempts AS n JOIN store.events AS e ON e.log_seq = n.log_seq) AS e
 JOIN store.program_list AS p ON p.number = e.program
 JOIN store.evaluation_patterns AS t USING (pattern)
 JOIN store.rule_list AS r ON r.number = t.rule
 LEFT JOIN store.rule_list AS s ON s.number = t.stopped_by
-LEFT JOIN store.log_batches AS b ON e.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
+LEFT JOIN store.log_batches AS b ON e.at_log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 -- A change's value as JSON text.
 CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, high, scale, reset_at, reset_after, text) AS
@@ -488,7 +521,9 @@ SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
     CASE c.state_type WHEN 4 THEN y.key WHEN 5 THEN store.holder_field_name(c.key) WHEN 6 THEN p.key
         WHEN 7 THEN store.holder_field_name(c.key) WHEN 8 THEN m.external_id WHEN 9 THEN 'status' WHEN 10 THEN s.key
-        WHEN 11 THEN g.rule || '/' || g.asset ELSE k.text END AS key,
+        WHEN 11 THEN g.rule || '/' || g.asset
+        WHEN 16 THEN store.scheduled_key(store.uuid5(r.namespace, r.name), a.rule_id, a.action_index) ELSE k.text END
+        AS key,
     store.change_operation_name(c.operation) AS operation,
     CASE WHEN c.state_type = 9 THEN '"' || q.status_before || '"'
         WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
@@ -501,13 +536,15 @@ SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     CASE r.kind WHEN 1 THEN 'EVENT' WHEN 2 THEN 'OPERATION' ELSE 'DUE' END AS cause,
     coalesce(store.uuid5(r.namespace, r.name), CAST(u.id AS UUID)) AS cause_id, nullif(c.log_seq, 0) AS log_seq,
     CASE r.kind WHEN 1 THEN store.uuid5(r.namespace, r.name) END AS event_id, a.rule_id,
-    a.rule_key AS rule, a.action_index, store.instant(coalesce(r.processed_at, t.changed_at)) AS changed_at
+    a.rule_key AS rule, a.action_index, store.instant(coalesce(m.processed_at, r.first_processed_at, t.changed_at)) AS changed_at
 FROM store.change_steps AS c
 LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq
 LEFT JOIN store.change_details AS o ON o.change_seq = c.seq_before
 LEFT JOIN store.record_list AS r ON r.log_seq = c.log_seq
 LEFT JOIN store.due_changes AS t ON t.change_seq = c.change_seq
 LEFT JOIN store.objects AS u ON u.kind = t.kind AND u.number = t.object
+LEFT JOIN store.attempts AS m ON m.log_seq = c.log_seq
+    AND c.change_seq BETWEEN m.first_change_seq AND m.last_change_seq
 LEFT JOIN store.entity_list AS n ON n.entity = c.entity
 LEFT JOIN store.objects AS y ON y.kind = 5 AND y.number = c.key AND c.state_type = 4
 LEFT JOIN store.tier_values AS v ON v.change_seq = c.change_seq
@@ -693,15 +730,32 @@ FROM (SELECT account // 4 AS holder, asset,
 JOIN store.holder_list AS h ON h.number = c.holder AND h.kind = 1
 JOIN store.asset_list AS a ON a.number = c.asset;
 
+-- Events that SCHEDULE_EVENT has made and that are not due yet (§17.5).
+CREATE OR REPLACE VIEW main.schedule AS
+SELECT store.scheduled_key(store.uuid5(p.id, e.idempotency_key), a.rule_id, a.action_index) AS idempotency_key,
+    p.id AS program_id, p.key AS program, store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id,
+    h.external_id, store.instant(s.due_at) AS event_timestamp, a.key AS event_name, s.generation,
+    store.uuid5(p.id, e.idempotency_key) AS parent_event_id, s.parent AS parent_log_seq, a.rule_id,
+    a.rule_key AS rule, a.rule_version, a.action_index
+FROM store.current_schedule AS s
+JOIN store.events AS e ON e.log_seq = s.parent
+JOIN store.program_list AS p ON p.number = e.program
+JOIN store.holder_list AS h ON h.number = s.holder
+JOIN store.action_list AS a ON a.number = s.action
+ORDER BY s.due_at, s.parent, s.position;
+
 CREATE OR REPLACE VIEW main.event_status AS
 SELECT e.log_seq, store.uuid5(p.id, e.idempotency_key) AS id, p.key AS program, e.idempotency_key, h.external_id,
-    store.instant(e.event_timestamp) AS event_timestamp, store.instant(e.processed_at) AS processed_at,
-    CASE WHEN e.outcome > 0 THEN 'FAILED' ELSE 'COMPLETED' END AS status, store.outcome_name(e.outcome) AS code,
+    store.instant(e.event_timestamp) AS event_timestamp,
+    store.instant(coalesce(t.processed_at, e.processed_at)) AS processed_at,
+    CASE WHEN coalesce(t.outcome, e.outcome) > 0 THEN 'FAILED' ELSE 'COMPLETED' END AS status,
+    store.outcome_name(coalesce(t.outcome, e.outcome)) AS code, coalesce(t.attempt, 1) AS attempts,
     a.rule_key AS failed_rule, a.action_index AS failed_action, e.late
 FROM store.events AS e
 JOIN store.program_list AS p ON p.number = e.program
-LEFT JOIN store.holders AS h ON h.number = e.holder
-LEFT JOIN store.action_list AS a ON a.number = e.action;
+LEFT JOIN store.last_attempts AS t ON t.log_seq = e.log_seq
+LEFT JOIN store.holders AS h ON h.number = coalesce(t.holder, e.holder)
+LEFT JOIN store.action_list AS a ON a.number = coalesce(t.action, e.action);
 
 CREATE OR REPLACE VIEW main.rule_issuance AS
 SELECT p.key AS program, r.key AS rule, a.symbol AS asset, m.credits, store.wide_units(m.amount, a.unit, a.power) AS issued,

@@ -44,12 +44,15 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     ("lot_moves", [("lot_moves", "entry_seq", "entry_seq", "entry_seq:8 lot_seq:8 kind:2 status_before:2 "
         "remaining_before:8 status_after:2 remaining_after:8 hold_reference:text? repaid:8")]),
     ("events", [("events", "log_seq", "log_seq", "log_seq:8 program:8 idempotency_key:text given:2 "
-        "given_participant:text? given_recipient:text? event_timestamp:8 event_data:text late:1")]),
+        "given_participant:text? given_recipient:text? event_timestamp:8 event_data:text late:1"),
+        ("generated_events", "log_seq", "log_seq", "log_seq:8 parent:8 action:8 generation:1 under_broadcast:1")]),
     ("operations", [("operations", "log_seq", "log_seq",
         "log_seq:8 type:2 program:8 idempotency_key:text effective_at:8 fields:text late:1")]),
     ("outcomes", [
         ("events", "log_seq", "log_seq", "log_seq:8 processed_at:8 holder:8 recipient:8 outcome:2 action:8"),
-        ("operations", "log_seq", "log_seq", "log_seq:8 processed_at:8 holder:8 outcome:2")]),
+        ("operations", "log_seq", "log_seq", "log_seq:8 processed_at:8 holder:8 outcome:2"),
+        ("attempts", "by_log_seq", "by_log_seq", "log_seq:8 attempt:4 by_log_seq:8 processed_at:8 holder:8 "
+            "recipient:8 outcome:2 action:8 first_change_seq:8 last_change_seq:8")]),
     ("changes", [
         ("changes", "change_seq", "change_seq", "change_seq:8 log_seq:8 action:8 entity:8 state_type:2 key:8 "
             "operation:2 value_kind:2 value:8 value_scale:2"),
@@ -103,7 +106,7 @@ class Checker:
     def _in_batch(self, key: str, number: int) -> str:
         if key == "batch":
             return f"batch = {number}"
-        register = "last_holder" if key == "number" else f"last_{key}"
+        register = {"number": "last_holder", "by_log_seq": "last_log_seq"}.get(key, f"last_{key}")
         last = f"(SELECT {register} FROM store.batches WHERE batch = {number})"
         before = f"(SELECT coalesce(max({register}), 0) FROM store.batches WHERE batch < {number})"
         return f"{key} > {before} AND {key} <= {last}"

@@ -33,6 +33,7 @@ from tests.support.logical import (
     Record,
     RecordOutcome,
     Reject,
+    Scheduled,
     Tier,
 )
 
@@ -59,21 +60,27 @@ LOT_MOVES = """
     FROM lot_moves ORDER BY entry_seq, index
 """
 RECORDS = """
-    SELECT log_seq, 'EVENT' AS kind, event_type AS type, program, idempotency_key,
-        epoch_us(event_timestamp) AS timestamp, late FROM events
+    SELECT e.log_seq, 'EVENT' AS kind, e.event_type AS type, e.program, e.idempotency_key,
+        epoch_us(e.event_timestamp) AS timestamp, e.late, p.log_seq AS parent, e.generation
+    FROM events AS e LEFT JOIN events AS p ON p.id = e.parent_event_id
     UNION ALL
-    SELECT log_seq, 'OPERATION', type, program, idempotency_key, epoch_us(effective_at), late FROM operations
+    SELECT log_seq, 'OPERATION', type, program, idempotency_key, epoch_us(effective_at), late, NULL, 0 FROM operations
     ORDER BY log_seq
 """
 OUTCOMES = """
     SELECT o.log_seq, o.attempt, epoch_us(o.processed_at) AS processed_at, p.external_id AS participant,
-        r.external_id AS recipient, o.status, o.code, o.rule, o.action_index
-    FROM outcomes AS o LEFT JOIN participants AS p ON p.id = o.participant_id
+        r.external_id AS recipient, o.status, o.code, o.rule, o.action_index, b.log_seq AS by_operation
+    FROM outcomes AS o LEFT JOIN operations AS b ON b.id = o.by_operation_id
+    LEFT JOIN participants AS p ON p.id = o.participant_id
     LEFT JOIN participants AS r ON r.id = o.recipient_id ORDER BY o.log_seq, o.attempt
 """
 EVALUATIONS = """
     SELECT log_seq, attempt, rule, rule_version, rule_order, status, reason, stopped_by_rule, applied, actions
     FROM evaluations ORDER BY log_seq, attempt, rule_order
+"""
+SCHEDULE = """
+    SELECT idempotency_key, program, external_id AS participant, epoch_us(event_timestamp) AS due_at,
+        parent_log_seq AS parent, generation FROM schedule
 """
 CHANGES = """
     SELECT change_seq, entity_type, entity, state_type,
@@ -162,6 +169,7 @@ class _Reader:
             tiers={
                 (row.pop("external_id"), row.pop("program"), row.pop("tier")): Tier(**row) for row in self._rows(TIERS)
             },
+            schedule={row.pop("idempotency_key"): Scheduled(**row) for row in self._rows(SCHEDULE)},
             counts=Counts(**{name: int(count) for name, count in self._rows(COUNTS)[0].items()}),
         )
 

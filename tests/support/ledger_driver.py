@@ -17,7 +17,15 @@ from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import classify_amount, format_minor, split_words
 from earnbook.ledger.kernel import DONE, MISS, Rules, decide, propose_list
 from earnbook.ledger.pool import StringPool
-from earnbook.ledger.results import batch_tables, outcomes, system_balances, touched_balances, work_of
+from earnbook.ledger.results import (
+    attempts,
+    batch_tables,
+    generated,
+    outcomes,
+    system_balances,
+    touched_balances,
+    work_of,
+)
 from earnbook.ledger.schema import (
     BAIL,
     FX_ACTION,
@@ -109,13 +117,34 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A fund or burn of a program's wallet."""
+    """A fund or burn of a program's wallet, or a retry of an event: a row of the batch, -1 for none."""
 
     type: OperationType
-    amount: str
+    amount: str = "0"
     at: int = 0
     asset: int = 0
     program: int = 0
+    event: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What the events of an action that makes events propose (§17.5)."""
+
+    effects: Effects = ()
+    program: int = 0
+    words: tuple[int, ...] = (1, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """An event of an earlier batch that a record of this one retries; its row stands behind the templates."""
+
+    event: Event
+    log_seq: int
+    outcome: Outcome
+    attempts: int = 0
+    descent: int = -1
 
 
 @dataclass
@@ -127,12 +156,15 @@ class Driver:
     registers: Registers | None = None
     origins: dict[str, str] = field(default_factory=dict)  # participant_id -> external id it would belong to, or itself
     pool: StringPool = field(default_factory=StringPool)
+    templates: tuple[Template, ...] = ()
 
     def __post_init__(self) -> None:
         self.state = State(self.terms, self.registers, holders=16 if self.rows < 1000 else 4096, rows=self.rows)
         self.persons: dict[str, int] = {}
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.outcomes: list[dict[str, Any]] = []
+        self.generated: list[dict[str, Any]] = []
+        self.attempts: list[dict[str, Any]] = []
         self.snapshots: list[dict[tuple[int, int], int]] = []
         self.names: dict[int, str] = {}
         self.misses: list[str] = []
@@ -159,19 +191,25 @@ class Driver:
             self.persons[name] = int(add_persons(self.state, [-1], [origin])[0])
         return self.persons[name]
 
-    def run(self, records: Sequence[Event | Operation], *, until: int | None = None) -> list[Outcome]:
+    def run(
+        self, records: Sequence[Event | Operation], *, until: int | None = None, known: Sequence[Known] = ()
+    ) -> list[Outcome]:
         """Decide one batch; returns the outcomes of its records."""
         batch = list(records)
-        columns = _columns([record.at for record in batch])
-        self.state.begin_batch(self._work(batch))
+        rows = (*batch, *self.templates, *(item.event for item in known))
+        columns = _columns([0 if isinstance(row, Template) else row.at for row in rows])
+        self.state.begin_batch(self._work(rows), records=len(batch))
+        for place, item in enumerate(known, start=len(rows) - len(known)):
+            facts = {"log_seq": item.log_seq, "outcome": item.outcome, "attempts": item.attempts}
+            self.state.know_event(place, **facts, descent=item.descent)
         rules = Rules(propose_list([None] * len(self.terms.programs)), np.zeros(1, np.int64), _no_tables())
         options: dict[str, Any] = {} if until is None else {"until": until}
         while (code := decide(self.state, columns, rules, pool=self.pool, **options)) in (BAIL, MISS):
             if code == MISS:
                 self._look_up()
                 continue
-            event = batch[self.state.cursor]
-            assert isinstance(event, Event)
+            event = rows[self.state.row]
+            assert not isinstance(event, Operation)
             effects = event.effects(self.state) if callable(event.effects) else event.effects
             self.state.give([effect.row(self.pool) for effect in effects], event.words)
         assert code == DONE, code
@@ -185,19 +223,23 @@ class Driver:
         meaning = self.person(text) + 1 if text else -int(Outcome.TARGET_MISSING)
         self.state.name_targets(kind, np.array([code]), np.array([meaning]))
 
-    def _work(self, batch: list[Event | Operation]) -> Any:
+    def _work(self, rows: Sequence[Event | Operation | Template]) -> Any:
         names = "kind program person recipient base operation asset amount code group"
         columns: dict[str, list[int]] = {name: [] for name in names.split()}
-        for record in batch:
+        for record in rows:
             row = dict.fromkeys(columns, 0)
-            row |= {"program": record.program, "person": -1, "recipient": -1, "base": record.at, "group": -1}
-            if isinstance(record, Event):
+            row |= {"program": record.program, "person": -1, "recipient": -1, "group": -1}
+            if isinstance(record, Template):
+                row |= {"kind": RecordKind.EVENT}
+            elif isinstance(record, Event):
                 row |= {"kind": RecordKind.EVENT, "person": self.person(record.who)}
                 row |= {"recipient": self.person(record.recipient), "group": self.person(record.group)}
                 row["base"] = record.at if record.base is None else record.base
             else:
                 scale = self.terms.assets[record.asset].scale if record.asset >= 0 else 0
                 amount, code = classify_amount(Decimal(record.amount), scale)
+                amount = amount if record.event is None else record.event
+                row["base"] = record.at
                 row |= {"kind": RecordKind.OPERATION, "operation": record.type, "asset": record.asset}
                 row |= {"amount": amount, "code": code}
             for name, value in row.items():
@@ -208,6 +250,8 @@ class Driver:
         for name, table in batch_tables(self.state).items():
             self.tables.setdefault(name, []).extend(_rows(table))
         self.outcomes.extend(_rows(outcomes(self.state)))
+        self.generated.extend(_rows(generated(self.state)))
+        self.attempts.extend(_rows(attempts(self.state)))
         touched = _rows(touched_balances(self.state))
         self.snapshots.append({(row["account"], row["asset"]): row["amount"] for row in touched})
         for row in self.tables["holders"]:

@@ -44,7 +44,8 @@ NO_RECORDS = {
 _QUERY = f"""
 WITH records AS (
     SELECT log_seq, 'EVENT' AS kind,
-        CASE WHEN log_seq IN (SELECT log_seq FROM result_generated) THEN 'SYSTEM' ELSE 'EXTERNAL' END AS type, program, program AS owner, idempotency_key AS name,
+        CASE WHEN log_seq IN (SELECT log_seq FROM result_generated) THEN 'SYSTEM' ELSE 'EXTERNAL' END AS type,
+        program, program AS owner, idempotency_key AS name,
         idempotency_key, event_timestamp AS timestamp, processed_at, outcome, outcome > {Outcome.OK} AS failed, action,
         holder, late
     FROM result_events

@@ -176,8 +176,11 @@ def _actions(book: LogicalBook, log_seq: int, scale: int) -> Iterator[str]:
         if row.log_seq != log_seq or row.actions is None:
             continue
         for action in row.actions:
-            amount = None if action.amount is None else f"{Decimal(action.amount).scaleb(-scale)}"
-            yield " ".join(part for part in (row.rule, action.result, amount or action.value, action.code) if part)
+            # Of an action without effect a book tells nothing more.
+            is_told = action.result != "NO_EFFECT" and action.amount is not None
+            amount = f"{Decimal(action.amount or 0).scaleb(-scale)}" if is_told else None
+            value = None if action.result == "NO_EFFECT" else action.value
+            yield " ".join(part for part in (row.rule, action.result, amount or value, action.code) if part)
 
 
 def _impact(book: LogicalBook, asset: Mapping[str, Any], log_seq: int) -> dict[str, Decimal]:

@@ -42,12 +42,15 @@ from earnbook.ledger.schema import (
     ActionResult,
     Int64s,
     Kind,
+    Outcome,
     UInt64s,
 )
 
 _APPLIED = int(ActionResult.APPLIED)
 _SUPPRESSED = int(ActionResult.SUPPRESSED)
 _NUMBER = int(Kind.NUMBER)
+_VALUE_UNKNOWN_LAST = int(Outcome.EXPRESSION_LIMIT)
+"""Outcomes up to this one end an action before its value is known (stages 1 to 4 of §12.3)."""
 
 
 @compiled
@@ -74,11 +77,16 @@ def write_suppressed(handles: Int64s, count: int, program: int, words: UInt64s) 
 
 
 @compiled
-def write_attempt(handles: Int64s, count: int, program: int) -> None:
-    """Rows of the first `count` effects of an attempt that failed, the failing one last; the attempt is undone."""
+def write_attempt(handles: Int64s, count: int, program: int, code: int) -> None:
+    """Rows of the first `count` effects of an attempt that failed with a code, the failing one last; it is undone."""
     first = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_ACTION]
     for effect in range(count):
         _write(handles, effect, first)
+    if code <= _VALUE_UNKNOWN_LAST:
+        results, row = matrix(handles, RESULTS), vector(handles, REGISTERS)[R_RESULTS] - 1
+        results[6, row] = 0
+        results[7, row] = 0
+        results[8, row] = 0
 
 
 @inlined

@@ -93,11 +93,11 @@ def admit(handles: Int64s, row: int, program: int, table: int, place: int) -> in
         return _RECIPIENT_NOT_FOUND
     numbers = vector(handles, HOLDER_NUMBERS)
     if person >= 0:
-        slot = enter(handles, person, program)
+        slot = enter(handles, person, program, 0)
         registers[R_SLOT] = slot
         outcomes[OUTCOME_HOLDER, place] = numbers[slot]
     if other >= 0:
-        slot = enter(handles, other, program)
+        slot = enter(handles, other, program, 0)
         registers[R_RECIPIENT] = slot
         outcomes[OUTCOME_RECIPIENT, place] = numbers[slot]
     return 0
@@ -111,7 +111,7 @@ def admit_slot(handles: Int64s, slot: int, row: int, program: int, table: int, p
         return code
     vector(handles, REGISTERS)[R_SLOT] = slot
     matrix(handles, table)[OUTCOME_HOLDER, place] = vector(handles, HOLDER_NUMBERS)[slot]
-    enroll(handles, slot, program)
+    enroll(handles, slot, program, 0)
     return 0
 
 
@@ -158,17 +158,17 @@ def is_admissible(handles: Int64s, person: int, program: int) -> bool:
 
 
 @inlined
-def enter(handles: Int64s, person: int, program: int) -> int:
-    """The slot of an admissible participant, created and enrolled where needed (§7.2)."""
+def enter(handles: Int64s, person: int, program: int, action: int) -> int:
+    """The slot of an admissible participant, created and enrolled where needed (§7.2), by an action or (0) a record."""
     slot = slot_of(handles, person)
     if slot < 0:
-        slot = _create(handles, person)
-    enroll(handles, slot, program)
+        slot = _create(handles, person, action)
+    enroll(handles, slot, program, action)
     return slot
 
 
 @compiled
-def _create(handles: Int64s, person: int) -> int:
+def _create(handles: Int64s, person: int, action: int) -> int:
     """A new participant, ACTIVE, in the next slot."""
     registers = vector(handles, REGISTERS)
     slot = claim(handles, HOLDER_NUMBERS, R_SLOTS)
@@ -182,16 +182,16 @@ def _create(handles: Int64s, person: int) -> int:
     created[0, row] = person
     created[1, row] = registers[R_HOLDER]
     created[2, row] = registers[R_LOG_SEQ]
-    write_change(handles, 0, slot, _PARTICIPANT, 0, _SET, _INT, _ACTIVE)
+    write_change(handles, action, slot, _PARTICIPANT, 0, _SET, _INT, _ACTIVE)
     return slot
 
 
 @compiled
-def enroll(handles: Int64s, slot: int, program: int) -> None:
+def enroll(handles: Int64s, slot: int, program: int, action: int) -> None:
     """Make the holder's enrollment in the program ACTIVE, if it is not."""
     registers = vector(handles, REGISTERS)
     at = slot * registers[R_PROGRAMS] + program
     if byte_vector(handles, ENROLLMENTS)[at] != _ACTIVE:
         put_byte(handles, ENROLLMENTS, at, _ACTIVE)
         number = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_NUMBER]
-        write_change(handles, 0, slot, _ENROLLMENT, number, _SET, _INT, _ACTIVE)
+        write_change(handles, action, slot, _ENROLLMENT, number, _SET, _INT, _ACTIVE)

@@ -147,7 +147,7 @@ def _apply_effect(
         return broadcast(handles, action, program, at, now)
     target = effects[effect, FX_TARGET]
     if effects[effect, FX_TARGET_KIND] != 0:
-        code = resolve_target(handles, effect, program)
+        code = resolve_target(handles, effect, program, actions[action, ACTION_NUMBER])
         if code != 0:
             return code
         target = vector(handles, REGISTERS)[R_TARGET]

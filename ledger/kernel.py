@@ -385,7 +385,7 @@ def _dispose(handles: Int64s, program: int, now: int, count: int, words: UInt64s
     if code != 0:
         back_to_mark(handles)
         action = registers[R_FAILED_ACTION]
-        write_attempt(handles, registers[R_FAILED_EFFECT] + 1, program)
+        write_attempt(handles, registers[R_FAILED_EFFECT] + 1, program, code)
     else:
         if vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_TIERS] != 0:
             evaluate_tiers(handles, program, registers[R_SLOT], registers[R_CLOCK], now)

@@ -31,8 +31,8 @@ _PARTICIPANT_NOT_FOUND = int(Outcome.PARTICIPANT_NOT_FOUND)
 
 
 @compiled
-def resolve_target(handles: Int64s, effect: int, program: int) -> int:
-    """Find the holder that an effect names, as R_TARGET; 0, an Outcome, or TARGET_MISS.
+def resolve_target(handles: Int64s, effect: int, program: int, action: int) -> int:
+    """Find the holder that an effect of an action (its number) names, as R_TARGET; 0, an Outcome, or TARGET_MISS.
 
     An unknown external id is created where the program does so (§7.2); groups are neither created nor enrolled.
     """
@@ -53,5 +53,5 @@ def resolve_target(handles: Int64s, effect: int, program: int) -> int:
         return 0 if registers[R_TARGET] >= 0 else _GROUP_NOT_FOUND
     if not is_admissible(handles, person, program):
         return _PARTICIPANT_NOT_FOUND
-    registers[R_TARGET] = enter(handles, person, program)
+    registers[R_TARGET] = enter(handles, person, program, action)
     return 0

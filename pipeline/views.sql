@@ -412,13 +412,14 @@ SELECT log_seq, action, min(entry_seq) AS entry_seq, any_value(asset) AS asset,
     max(CASE WHEN credit > 3 AND entry_type IN (1, 3, 4, 7) THEN credit WHEN debit > 3 THEN debit END) AS account
 FROM store.movements WHERE action > 0 AND entry_type <> 9 GROUP BY log_seq, action;
 CREATE OR REPLACE VIEW store.action_changes AS
-SELECT log_seq, action, max(change_seq) AS change_seq FROM store.changes WHERE action > 0 GROUP BY log_seq, action;
+SELECT log_seq, action, max(change_seq) AS change_seq FROM store.changes
+WHERE action > 0 AND state_type NOT IN (5, 6) GROUP BY log_seq, action;
 
 -- The number that a COUNTER would have added, or the text that SET_ATTRIBUTE would have set.
 CREATE OR REPLACE MACRO store.result_value(action_type, action_key, kind, value, high, scale, text) AS
     CASE WHEN action_type = 7 AND kind = 3 THEN store.plain_number(store.wide_integer(value, high), scale)
         WHEN action_type = 10 AND kind > 0 THEN store.cell_text(kind, value, scale, text)
-        WHEN action_type IN (8, 9, 12, 13) THEN action_key END;
+        WHEN action_type IN (8, 9, 12, 13) AND kind > 0 THEN action_key END;
 -- The number that a COUNTER added, from the change and the one before it.
 CREATE OR REPLACE MACRO store.added(low, high, scale, low_before, high_before, scale_before) AS
     store.plain_number(

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from tests.support.logical import (
     Budget,
     Counter,
+    Evaluation,
     LogicalBook,
     RecordOutcome,
     Reject,
@@ -243,7 +245,7 @@ class Oracle:
         verdict = go_through_rules(attempted, turn)
         if verdict.code == "OK":
             self._state = attempted
-        self._log.evaluations.extend(verdict.evaluations)
+        self._log.evaluations.extend(self._known_targets(row) for row in verdict.evaluations)
         self._conclude(
             event.log_seq,
             verdict.code,
@@ -253,6 +255,18 @@ class Oracle:
             action_index=verdict.action_index,
             by_operation=by_operation,
         )
+
+    def _known_targets(self, row: Evaluation) -> Evaluation:
+        """A row without targets that only a failed attempt had created: they are gone with it."""
+        actions = tuple(
+            replace(action, target=None)
+            if action.target is not None
+            and action.target[0] == "PARTICIPANT"
+            and action.target[1] not in self._state.participants
+            else action
+            for action in row.actions or ()
+        )
+        return replace(row, actions=actions)
 
     def _turn(self, event: Event, program: Program, participant: str, recipient: str | None) -> Turn:
         """Creates and enrolls who is missing, which outlives a failure, and takes the snapshot (§10.1)."""

@@ -283,12 +283,12 @@ class Engine:
         )
         if given.retried is not None:
             work[at.WORK_EVENT, : given.count] += given.retried
+        self.generated.begin(given, self.templates)
         if len(self.states) > 1:
             written, bailed = self._decide_apart(work, records, columns, named.participant, base, until)
             return self._results(records, batch, sources, bailed, written)
         self.state.begin_batch(work, records=given.count, generated_max=generated_max)
         given.tell(self.state)
-        self.generated.begin(given, self.templates)
         self.operations.begin(records, named.participant)
         bailed = self._decide(given.rows, columns, named.participant, until)
         return self._results(records, batch, sources, bailed, self._written())

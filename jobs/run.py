@@ -83,6 +83,14 @@ class _FailOn(click.ParamType[frozenset[str]]):
 )
 @click.option("--max-rejects", type=click.IntRange(min=0), metavar="N", help="Refuse the run at more rejected rows.")
 @click.option(
+    "--partitions",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Decide participants by N threads where none can touch another; the book is the same.",
+)
+@click.option(
     "--batch-size",
     type=click.IntRange(min=1),
     default=BATCH_RECORDS_DEFAULT,
@@ -122,6 +130,7 @@ def command(
     assume_utc: bool,
     on_conflict: str,
     max_rejects: int | None,
+    partitions: int,
     batch_size: int,
     max_generated: int | None,
     evaluations: str,
@@ -166,6 +175,7 @@ def command(
                 ignore_conflicts=on_conflict == "ignore",
                 max_rejects=max_rejects,
                 batch_records=batch_size,
+                partitions=partitions,
                 max_generated=max_generated,
                 evaluations_full=evaluations == "full",
                 dry_run=dry_run,

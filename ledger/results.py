@@ -132,9 +132,9 @@ def _with_outcomes(state: State, spec: str, table: int, register: int) -> Rows:
     return _named(_OUTCOMES, rows[:_OUTCOME_WORDS]) | _named(spec, rows[at.OUTCOME_COLUMNS :])
 
 
-def patterns(state: State, start: int = 0) -> Rows:
-    """The evaluation patterns from `start` on: program (slot), action (failing, 0: none), words [pattern, word]."""
-    rows = state.table(at.PATTERNS)[start : state.register(at.R_PATTERNS)]
+def patterns(state: State, start: int = 0, stop: int | None = None) -> Rows:
+    """The evaluation patterns `start` to `stop`: program (slot), action (failing, 0: none), words [pattern, word]."""
+    rows = state.table(at.PATTERNS)[start : state.register(at.R_PATTERNS) if stop is None else stop]
     return {
         "program": rows[:, at.PATTERN_PROGRAM].astype(np.int32),
         "action": rows[:, at.PATTERN_ACTION].astype(np.int32),

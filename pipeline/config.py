@@ -96,6 +96,8 @@ class RunRequest:
     evaluations_full: bool = True
     dry_run: bool = False
     kernel: bool = True
+    partitions: int = 1
+    """By how many threads participants are decided, where they can go apart."""
     wall_clock_us: int | None = None
     """One reading of the wall clock, passed in (never read in the core); None: `drive` reads it once."""
     progress: ProgressListener = field(default=_silent)

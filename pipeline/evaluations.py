@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from earnbook.ledger.layout import R_PATTERNS
 from earnbook.ledger.results import patterns
 from earnbook.ledger.schema import (
     WORDS_ERRORED,
@@ -68,11 +69,16 @@ class Patterns:
 
     def numbers(self, state: State) -> Int64s:
         """The book's number of each pattern of the state; the first item is for -1, an event refused before rules."""
-        found = patterns(state, start=len(self._numbers) - 1)
-        for program, action, words in zip(found["program"], found["action"], found["words"], strict=True):
-            rows = tuple(self._rows(self._programs[int(program)], int(action), words))
-            self._numbers.append(self._number(rows) if rows else NO_PATTERN)
+        for number in range(len(self._numbers) - 1, state.register(R_PATTERNS)):
+            self._numbers.append(self.number(state, number))
         return np.array(self._numbers, np.int64)
+
+    def number(self, state: State, pattern: int) -> int:
+        """The book's number of one pattern of a state, a new one where the book has none like it."""
+        found = patterns(state, start=pattern, stop=pattern + 1)
+        program, action, words = found["program"][0], found["action"][0], found["words"][0]
+        rows = tuple(self._rows(self._programs[int(program)], int(action), words))
+        return self._number(rows) if rows else NO_PATTERN
 
     def take_rows(self) -> pa.Table:
         """The rows of patterns that are new since the last call."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from threading import RLock
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +31,10 @@ from earnbook.ledger.kernel import (
     finish_operation,
     propose_list,
 )
+from earnbook.ledger.merge import merged_systems
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import (
+    Rows,
     asset_links,
     attempts,
     batch_tables,
@@ -61,9 +66,10 @@ from earnbook.pipeline.batch_rows import BatchRows
 from earnbook.pipeline.budgets import ENDED, next_reset
 from earnbook.pipeline.columns import TextTables, batch_columns, event_of
 from earnbook.pipeline.errors import IntegrityError, Refused
-from earnbook.pipeline.evaluations import Patterns
+from earnbook.pipeline.evaluations import NO_PATTERN, Patterns
 from earnbook.pipeline.generated import GeneratedEvents
 from earnbook.pipeline.operations import Operations, operation_columns
+from earnbook.pipeline.partitions import RecordRows, decide_apart, new_patterns
 from earnbook.pipeline.people import Named, People
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.retries import name_of
@@ -121,6 +127,36 @@ class Decided:
     book_clock: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What a batch wrote, as the books hold it; `pattern` of the outcomes is the book's number."""
+
+    tables: Mapping[str, Rows]
+    outcomes: Rows
+    numbers: Int64s
+    """The book's number of each pattern of the (first) State, the first item for none."""
+    balances: Rows
+    systems: tuple[tuple[int, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _LockedTexts:
+    """The run's text pool for threads that share it."""
+
+    pool: StringPool
+    lock: AbstractContextManager[bool]
+
+    def text(self, code: int) -> str:
+        """The text of a code."""
+        with self.lock:
+            return self.pool.text(code)
+
+    def intern_text(self, text: str) -> int:
+        """The code of a text, adding it if it is new."""
+        with self.lock:
+            return self.pool.intern_text(text)
+
+
 def warm_up(run: RunTerms) -> None:
     """Compile the kernel, or load it from its cache, by deciding a batch without records."""
     state = State(run.terms, holders=0, rows=0)
@@ -152,23 +188,33 @@ class Engine:
         pool: StringPool,
         records: int,
         total: int = 0,
+        partitions: int = 1,
         load_persons: Callable[[Engine], None] = lambda _: None,
     ) -> None:
         """Empty books that continue at `registers`; `records` is how many a batch has at most, `total` the run.
 
         `load_persons` brings the holders among the persons that were named since the last time from the book.
+        `partitions` is by how many threads batches are decided; more than one only where `why_one_pass` has no reason.
         """
         self.organization_id = organization_id
         self.run = run
         self.pool = pool
         self.people = People(organization_id)
-        self.state = State(
-            run.terms,
-            registers,
-            holders=min(total or records, 1 << 20),
-            rows=min(2 * records, 1 << 21),
-            lots=min(max(records, total) * 3 // 2, 1 << 24),
+        self.states = tuple(
+            State(
+                run.terms,
+                registers,
+                holders=min((total or records) // partitions, 1 << 20),
+                rows=min(2 * records // partitions, 1 << 21),
+                lots=min(max(records, total) * 3 // 2 // partitions, 1 << 24),
+            )
+            for _ in range(partitions)
         )
+        self.state = self.states[0]
+        self.homes: Int64s = np.zeros(0, np.int64)
+        """The partition of every person."""
+        self._lock = RLock()
+        self._numbers: list[list[int]] = [[NO_PATTERN] for _ in range(partitions)]
         self.templates: tuple[Template, ...] = run.templates
         self.generated = GeneratedEvents(organization_id, [program.id for program in run.definitions], self.people)
         self.load_enrolled: Callable[[int], None] = _nobody_to_load
@@ -237,16 +283,34 @@ class Engine:
         )
         if given.retried is not None:
             work[at.WORK_EVENT, : given.count] += given.retried
+        self.generated.begin(given, self.templates)
+        if len(self.states) > 1:
+            written, bailed = self._decide_apart(work, records, columns, named.participant, base, until)
+            return self._results(records, batch, sources, bailed, written)
         self.state.begin_batch(work, records=given.count, generated_max=generated_max)
         given.tell(self.state)
-        self.generated.begin(given, self.templates)
         self.operations.begin(records, named.participant)
         bailed = self._decide(given.rows, columns, named.participant, until)
-        return self._results(records, batch, sources, bailed)
+        return self._results(records, batch, sources, bailed, self._written())
 
     def checkpoint(self) -> dict[str, pa.Table]:
         """The present state of all holders and programs of the run, as rows of `STATE_TABLES`."""
-        tables = checkpoint(self.state, STATE_TABLES["open_lots"].names)
+        parts = [self._checkpoint_of(state) for state in self.states]
+        rows = {name: pa.concat_tables([part[name] for part in parts]) for name in parts[0]}
+        rows["budgets"] = self._budget_rows()
+        rows |= self._member_rows()
+        rows["schedule"] = schedule_rows(scheduled(self.state))
+        for name, found in (
+            ("program_statuses", program_statuses(self.state)),
+            ("asset_links", asset_links(self.state)),
+        ):
+            rows[name] = table_of(name, found, STATE_TABLES[name])
+        systems = merged_systems(self.states, since_entry=0)
+        rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
+        return rows
+
+    def _checkpoint_of(self, state: State) -> dict[str, pa.Table]:
+        tables = checkpoint(state, STATE_TABLES["open_lots"].names)
         for name, state_type in _KEYED.items():
             tables[name]["key"] = self.run.keys[state_type].numbers[tables[name]["key"]].astype(np.int32)
         attributes = tables["attributes"]
@@ -260,18 +324,8 @@ class Engine:
             STATE_TABLES["attributes"],
         )
         rows["tiers"] = tier_rows(tables["tiers"])
-        rows["budgets"] = self._budget_rows()
         rows["open_lots"] = open_lot_rows(tables["open_lots"], self.pool)
-        rows |= self._member_rows()
-        for name, found in (
-            ("holder_statuses", holder_statuses(self.state)),
-            ("program_statuses", program_statuses(self.state)),
-            ("asset_links", asset_links(self.state)),
-        ):
-            rows[name] = table_of(name, found, STATE_TABLES[name])
-        rows["schedule"] = schedule_rows(scheduled(self.state))
-        systems = system_balances(self.state, since_entry=0)
-        rows["system_balances"] = system_rows(systems, STATE_TABLES["system_balances"])
+        rows["holder_statuses"] = table_of("holder_statuses", holder_statuses(state), STATE_TABLES["holder_statuses"])
         return rows
 
     def _budget_rows(self) -> pa.Table:
@@ -334,7 +388,9 @@ class Engine:
 
     def entities(self) -> pa.Array:
         """The numbers of everything the checkpoint speaks of: holders, and programs negated."""
-        return pa.array(self.state.numbers, pa.int64())
+        # Programs stand in every State, their state in the first alone.
+        apart = [state.numbers[len(self.run.programs) :] for state in self.states[1:]]
+        return pa.array(np.concatenate([self.state.numbers, *apart]), pa.int64())
 
     # --- deciding ---------------------------------------------------------------------------------------------------
 
@@ -351,33 +407,69 @@ class Engine:
         """Runs the kernel to the end of the batch; returns for how many events the closures proposed, by reason."""
         bailed: Counter[Bail] = Counter()
         rules = Rules(proposes=self._proposes, literals=self.run.literals, tables=self._tables.current())
-        while (code := decide(self.state, columns, rules, until=until, pool=self.pool)) != DONE:
-            if code == BAIL:
-                bailed[self.state.bail_reason] += 1
-                self._propose_row(records, columns, persons)
+        pool = _LockedTexts(self.pool, self._lock)
+        while (code := decide(self.state, columns, rules, until=until, pool=pool)) != DONE:
+            with self._lock:
+                self._answer(code, records, columns, persons, bailed)
                 rules = rules._replace(tables=self._tables.current())
-            elif code == TICK:
-                self._give_tick()
-            elif code == MISS:
-                self._look_up_target()
-                rules = rules._replace(tables=self._tables.current())
-            elif code == OPERATE:
-                self._operate(columns)
-                rules = rules._replace(tables=self._tables.current())
-            elif code == ALL_HOLDERS:
-                program = records.column("program")[self.state.row].as_py()
-                self.load_enrolled(program)
-                self.state.mark_loaded(program)
-            elif code == RETRY_MISS:
-                self.state.set_event(self.generated.find(self.state, name_of(records, self.state.cursor)))
-            else:
-                raise _stop(code, self.state)
         return bailed
 
     def _give_tick(self) -> None:
         """The next tick of the budget whose reset waits for it."""
         _, _, expression = self.run.budgets[self.state.register(at.R_TICK)].schedule.partition(" ")
         self.state.give_tick(next_cron_tick(expression, self.state.register(at.R_TICK_AFTER)))
+
+    def _answer(self, code: int, records: pa.Table, columns: Columns, persons: Int64s, bailed: Counter[Bail]) -> None:
+        """Give the kernel what it stopped for."""
+        if code == BAIL:
+            bailed[self.state.bail_reason] += 1
+            self._propose_row(records, columns, persons)
+        elif code == TICK:
+            self._give_tick()
+        elif code == MISS:
+            self._look_up_target()
+        elif code == OPERATE:
+            self._operate(columns)
+        elif code == ALL_HOLDERS:
+            program = records.column("program")[self.state.row].as_py()
+            self.load_enrolled(program)
+            self.state.mark_loaded(program)
+        elif code == RETRY_MISS:
+            self.state.set_event(self.generated.find(self.state, name_of(records, self.state.cursor)))
+        else:
+            raise _stop(code, self.state)
+
+    def _decide_apart(
+        self, work: Int64s, records: pa.Table, columns: Columns, persons: Int64s, base: Int64s, until: int
+    ) -> tuple[_Written, Counter[Bail]]:
+        """Decides the partitions of a batch by a thread each: an engine that shares all but its State."""
+
+        def decide_share(partition: int, rows: RecordRows, own: Columns, named: Int64s, end: int) -> Counter[Bail]:
+            engine = copy(self)
+            engine.state = self.states[partition]
+            return engine._decide(rows, own, named, end)
+
+        start = self.state.registers.entry_seq
+        merged, shares, bailed = decide_apart(
+            self.states, self.homes, work, records, columns, persons, base=base, until=until, decide=decide_share
+        )
+        found = merged.outcomes["pattern"]
+        known = [len(numbers) - 1 for numbers in self._numbers]
+        new = {(k, pattern): self._patterns.number(self.states[k], pattern)
+               for k, pattern in new_patterns(shares, known, found)}  # fmt: skip
+        for k, share in enumerate(shares):
+            own = sorted(pattern for state, pattern in new if state == k)
+            self._numbers[k].extend(new[k, pattern] for pattern in own)
+            found[share.records] = np.array(self._numbers[k])[found[share.records] + 1]
+        systems = merged_systems(self.states, since_entry=start)
+        written = _Written(
+            tables=merged.tables,
+            outcomes=merged.outcomes,
+            numbers=np.array(self._numbers[0]),
+            balances=merged.balances,
+            systems=tuple(systems),
+        )
+        return written, sum(bailed, Counter())
 
     def _look_up_target(self) -> None:
         """Look up the target that the event at hand names and no column foretold."""
@@ -479,19 +571,32 @@ class Engine:
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
-    def _results(self, records: pa.Table, batch: int, sources: Int64s, bailed: Mapping[Bail, int]) -> Decided:
+    def _written(self) -> _Written:
+        """What the batch wrote in the one State."""
         state = self.state
-        decided, found = batch_tables(state), outcomes(state)
         if self.operations.usage.is_wanted:
             self.operations.usage.note_batch()
-        is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)
+        found = outcomes(state)
         numbers = self._patterns.numbers(state)
         found["pattern"] = numbers[found["pattern"] + 1]
+        return _Written(
+            tables=batch_tables(state),
+            outcomes=found,
+            numbers=numbers,
+            balances=touched_balances(state),
+            systems=tuple(system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))),
+        )
+
+    def _results(
+        self, records: pa.Table, batch: int, sources: Int64s, bailed: Mapping[Bail, int], written: _Written
+    ) -> Decided:
+        state = self.state
+        decided, found = written.tables, written.outcomes
+        is_event = records.column("record_kind").to_numpy() == int(RecordKind.EVENT)
         further = attempts(state)
-        further["pattern"] = numbers[further["pattern"] + 1]
-        made = self.generated.rows(state, numbers)
-        snapshots = touched_balances(state)
-        systems = system_balances(state, since_entry=state.register(at.R_BATCH_ENTRY))
+        further["pattern"] = written.numbers[further["pattern"] + 1]
+        made = self.generated.rows(state, written.numbers)
+        snapshots, systems = written.balances, list(written.systems)
         tables = {name: table_of(name, decided[name]) for name in ("movements", "due_entries", "due_changes")}
         tables |= {
             **lot_rows(decided["lots"], self.pool),

@@ -43,6 +43,7 @@ from earnbook.pipeline.look_ahead import LookAhead
 from earnbook.pipeline.operation_needs import OperationNeeds, operation_needs
 from earnbook.pipeline.order import SeenKeys, drop_duplicates, renumber_conflicts
 from earnbook.pipeline.originals import find_originals
+from earnbook.pipeline.partitions import why_one_pass
 from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
@@ -110,7 +111,7 @@ class Job:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._pending: Future[CommittedBatch] | None = None
         self._engine: Engine | None = None
-        self._sizes = (0, 0)
+        self._sizes = (0, 0, 1)
         """Records of a batch, and of the run, at most."""
         self._sources: Int64s = np.zeros(0, np.int64)
         self._results = RunResults(connection, self._registry, load.definitions.organization.id)
@@ -198,7 +199,7 @@ class Job:
         """All batches, in log order; the last one writes the checkpoint."""
         with self._writer:
             total, done = staged.rows_accepted, 0
-            self._sizes = (min(self._request.batch_records, total), total)
+            self._sizes = (min(self._request.batch_records, total), total, self._partitions(staged))
             self._engine = self._make_engine(*self._sizes)
             self._note_sources(staged)
             seen = SeenKeys(staged.repeated_hashes)
@@ -228,7 +229,19 @@ class Job:
             self._decide_batch(_Batch(records=_no_records(len(self._ruleset.event_columns))), is_last=True)
             self._finish()
 
-    def _make_engine(self, records: int, total: int = 0) -> Engine:
+    def _partitions(self, staged: Staged) -> int:
+        """By how many threads the run is decided: as many as asked for, or one where participants cannot go apart."""
+        if self._request.partitions == 1:
+            return 1
+        reason = why_one_pass(self._ruleset, staged)
+        if reason is None and has_schedule(self._connection):
+            reason = "events of the book wait for their time"
+        if reason is None:
+            return self._request.partitions
+        self._notes.append(f"one ordered pass instead of {self._request.partitions} partitions: {reason}")
+        return 1
+
+    def _make_engine(self, records: int, total: int = 0, partitions: int = 1) -> Engine:
         start = self._start
         engine = Engine(
             organization_id=self._load.definitions.organization.id,
@@ -249,6 +262,7 @@ class Job:
             pool=self._pool,
             records=records,
             total=total,
+            partitions=partitions,
             load_persons=lambda engine: prefetch_persons(self._connection, engine, has_holders=start.holder > 0),
         )
         prefetch_start(self._connection, engine)

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, Kind, StateType, Status
+from earnbook.ledger.state import State
 from earnbook.ledger.state_load import (
     add_holders,
     add_persons,
@@ -53,7 +54,7 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
     engine.templates = (*engine.templates, *stored_templates(connection, known))
     engine.load_enrolled = partial(prefetch_enrolled, connection, engine)
     state = load_state(connection, pa.array([], pa.int64()))
-    _load(engine, state)
+    _load(engine, engine.state, state)
     if engine.run.unlinks:
         engine.operations.usage.load(connection)
     rows = state["system_balances"].select(["account", "asset", "amount", "last_entry_seq"]).to_pylist()
@@ -92,14 +93,17 @@ def prefetch_persons(connection: duckdb.DuckDBPyConnection, engine: Engine, *, h
     first = engine.state.persons
     if first == len(engine.people):
         return
-    slots = np.full(len(engine.people) - first, -1, np.int64)
-    if has_holders:
-        slots = _known_slots(connection, engine, first, slots)
-    # An id may have made its external id, or key, a person as well.
-    slots = np.concatenate([slots, np.full(len(engine.people) - first - len(slots), -1, np.int64)])
-    add_persons(engine.state, slots)
+    numbers = _known_numbers(connection, engine, first) if has_holders else np.zeros(0, np.int64)
+    # An id may have made its external id, or key, a person as well; nobody has number 0.
+    numbers = np.concatenate([numbers, np.zeros(len(engine.people) - first - len(numbers), np.int64)])
+    persons = np.arange(first, len(engine.people))
+    homes = np.where(numbers > 0, numbers, persons) % len(engine.states)
+    engine.homes = np.concatenate([engine.homes, homes])
+    for state in engine.states:
+        add_persons(state, state.slots_of(numbers) if numbers.any() else np.full(len(numbers), -1, np.int64))
     if engine.people.has_ids:
-        set_origins(engine.state, engine.people.origins())
+        for state in engine.states:
+            set_origins(state, engine.people.origins())
 
 
 def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> None:
@@ -114,8 +118,7 @@ def prefetch_enrolled(connection: duckdb.DuckDBPyConnection, engine: Engine, pro
 
 def _load_unnamed(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> None:
     """Load holders whom no record names, those not yet in the engine; participants become persons of the run."""
-    state = engine.state
-    holders = _load_holders(connection, engine, numbers[state.slots_of(numbers) < 0])
+    holders = _load_holders(connection, engine, numbers)
     if holders is None:
         return
     holders = holders.filter(pc.equal(holders.column("kind"), int(EntityType.PARTICIPANT)))
@@ -123,8 +126,8 @@ def _load_unnamed(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     prefetch_persons(connection, engine, has_holders=True)
 
 
-def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: int, slots: Int64s) -> Int64s:
-    """The slots of new persons that are holders of the book, which are loaded now."""
+def _known_numbers(connection: duckdb.DuckDBPyConnection, engine: Engine, first: int) -> Int64s:
+    """The numbers of new persons that are holders of the book, who are loaded now; 0 for the others."""
     people = engine.people
     for (persons, ids), kind, set_origin in (
         (people.ids(first), EntityType.PARTICIPANT, people.set_origin),
@@ -136,7 +139,7 @@ def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: i
             for person, text in zip(persons.tolist(), ids.to_pylist(), strict=True):
                 if text in owner:
                     set_origin(person, owner[text])
-    slots = np.full(len(people) - first, -1, np.int64)
+    numbers = np.zeros(len(people) - first, np.int64)
     for (persons, texts), kind in (
         (people.external_ids(first), EntityType.PARTICIPANT),
         (people.group_keys(first), EntityType.GROUP),
@@ -144,15 +147,11 @@ def _known_slots(connection: duckdb.DuckDBPyConnection, engine: Engine, first: i
         if not len(persons):
             continue
         found = find_holders(connection, external_ids=texts, kind=kind)
-        numbers = np.zeros(len(texts), np.int64)
         places = pc.index_in(found.column("given"), value_set=texts).to_numpy()
-        numbers[places] = found.column("number").to_numpy()
+        numbers[persons[places] - first] = found.column("number").to_numpy()
         _note_own_ids(engine, found, persons[places])
-        known = numbers > 0
-        wanted = numbers[known]
-        _load_holders(connection, engine, np.unique(wanted[engine.state.slots_of(wanted) < 0]))
-        slots[persons[known] - first] = engine.state.slots_of(wanted)
-    return slots
+    _load_holders(connection, engine, np.unique(numbers[numbers > 0]))
+    return numbers
 
 
 def _note_own_ids(engine: Engine, found: pa.Table, persons: Int64s) -> None:
@@ -165,28 +164,40 @@ def _note_own_ids(engine: Engine, found: pa.Table, persons: Int64s) -> None:
 
 
 def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers: Int64s) -> pa.Table | None:
-    """Load holders; returns their rows of `holders`, None where there are none."""
+    """Load holders, ascending, that are not loaded yet, each into the State of its partition.
+
+    Returns their rows of `holders`, None where there are none.
+    """
+    is_known = np.any([state.slots_of(numbers) >= 0 for state in engine.states], axis=0)
+    numbers = numbers[~is_known]
     if not len(numbers):
         return None
-    state = load_state(connection, pa.array(numbers, pa.int64()), has_members=engine.run.terms.has_members)
+    rows = load_state(connection, pa.array(numbers, pa.int64()), has_members=engine.run.terms.has_members)
     # Rows of `holders` are in the order of their numbers, as the numbers are.
+    kinds = rows["holders"].column("kind").to_numpy()
     statuses = np.full(len(numbers), int(Status.ACTIVE))
-    changed = state["holder_statuses"]
+    changed = rows["holder_statuses"]
     statuses[np.searchsorted(numbers, changed.column("holder").to_numpy())] = changed.column("status").to_numpy()
-    add_holders(engine.state, numbers, statuses, kinds=state["holders"].column("kind").to_numpy())
-    _load(engine, {name: _of_holders(name, table) for name, table in state.items()})
-    return state["holders"]
+    for partition, state in enumerate(engine.states):
+        own = numbers % len(engine.states) == partition
+        add_holders(state, numbers[own], statuses[own], kinds=kinds[own])
+        _load(engine, state, {name: _of_holders(name, table, numbers[own]) for name, table in rows.items()})
+    return rows["holders"]
 
 
-def _of_holders(name: str, table: pa.Table) -> pa.Table:
-    """The rows of holders alone: programs were loaded at the start."""
-    column = {"balances": "account"}.get(name, "entity")
-    return table.filter(pc.greater(table.column(column), 0)) if column in table.column_names else table
+def _of_holders(name: str, table: pa.Table, numbers: Int64s) -> pa.Table:
+    """The rows of these holders alone: programs were loaded at the start."""
+    column = next((column for column in ("account", "entity", "holder") if column in table.column_names), None)
+    if column is None or name == "system_balances":
+        return table
+    entities = table.column(column)
+    if column == "account":
+        entities = pc.shift_right(entities, 2)
+    return table.filter(pc.is_in(entities, value_set=pa.array(numbers, pa.int64())))
 
 
-def _load(engine: Engine, tables: dict[str, pa.Table]) -> None:
-    """Put state rows into the engine; numbers become slots, indexes and columns, texts codes."""
-    state = engine.state
+def _load(engine: Engine, state: State, tables: dict[str, pa.Table]) -> None:
+    """Put state rows into a State of the engine; numbers become slots, indexes and columns, texts codes."""
     rows = {name: _Rows(engine, table) for name, table in tables.items()}
     balances = rows["balances"]
     account = balances["account"]

@@ -123,6 +123,10 @@ class Staged:
         """Type and canonical fields of every accepted operation, in the order in which they were read."""
         return self._store.operations()
 
+    def has_any(self, column: str, bits: int) -> bool:
+        """Whether any accepted record has one of these bits in an integer column."""
+        return any(bool(np.any(values & bits)) for values in self._store.column(column))
+
     def batches(self, size: int, order: Order = Order.TIME) -> Iterator[pa.Table]:
         """Tables of `records_schema(len(paths))` with `size` rows (the last may be smaller), in log order (§4.1)."""
         return self._store.batches(size, order)

@@ -19,6 +19,7 @@ from earnbook.ledger.holds import stamp
 from earnbook.ledger.journal import (
     account_code,
     balance_of,
+    can_hold,
     has_lots,
     has_room,
     move_account,
@@ -218,7 +219,7 @@ def credit(
     """
     if source < 0 and balance_of(handles, -source - 1, asset, _AVAILABLE) < amount:
         return _INSUFFICIENT_WALLET
-    if balance_of(handles, target, asset, bucket) > MINOR_MAX - amount:
+    if not can_hold(handles, target, asset, bucket, amount, amount):
         return _OVERFLOW
     is_lot = has_lots(handles, asset)
     entry = next_entry(handles)

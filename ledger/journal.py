@@ -76,6 +76,19 @@ def balance_of(handles: Int64s, slot: int, asset: int, bucket: int) -> int:
 
 
 @inlined
+def can_hold(handles: Int64s, slot: int, asset: int, bucket: int, amount: int, more: int) -> bool:
+    """Whether a bucket can take in an amount, and the holder all buckets together `more` than now (§5.3).
+
+    What is held or deferred reaches AVAILABLE later, by release or maturity, and must fit there then.
+    """
+    accounts = vector(handles, ACCOUNTS)
+    at = account_at(handles, slot, asset)
+    # Only AVAILABLE can be negative, so no partial sum is larger than the whole.
+    total = accounts[at] + accounts[at + 1] + accounts[at + 2]
+    return bool(accounts[at + bucket - 1] <= _MAX - amount and (more <= 0 or total <= _MAX - more))
+
+
+@inlined
 def overdraft_of(handles: Int64s, slot: int, asset: int) -> int:
     """The overdraft of a holder's AVAILABLE account (§9.7), in minor units."""
     return vector(handles, ACCOUNTS)[account_at(handles, slot, asset) + ACCOUNT_OVERDRAFT]  # type: ignore[no-any-return]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from earnbook.ledger.amounts import MINOR_MAX
 from earnbook.ledger.arrivals import repay
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.holds import held_of, is_match
 from earnbook.ledger.journal import (
     account_code,
     balance_of,
+    can_hold,
     has_lots,
     has_room,
     move_account,
@@ -77,7 +77,7 @@ def settle(
     """
     if source < 0 and balance_of(handles, -source - 1, asset, _AVAILABLE) < amount - held:
         return _INSUFFICIENT_WALLET
-    if balance_of(handles, target, asset, bucket) > MINOR_MAX - amount:
+    if not can_hold(handles, target, asset, bucket, amount, amount - held):
         return _OVERFLOW
     entry, lot, cause = next_entry(handles), next_lot(handles), vector(handles, REGISTERS)[R_LOG_SEQ]
     debit, credit = account_code(handles, target, _HELD), account_code(handles, target, bucket)

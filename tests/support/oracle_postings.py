@@ -8,6 +8,7 @@ from tests.support.logical import Account, Entry, Posting
 from tests.support.oracle_definitions import Asset
 from tests.support.oracle_state import Cause, Failure, State
 
+BUCKETS = ("AVAILABLE", "HELD", "DEFERRED")
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 Source = tuple[str, str | None]
 ISSUANCE: Source = ("SYSTEM_ISSUANCE", None)
@@ -36,6 +37,10 @@ def post(
         if account[0] in ("PARTICIPANT", "GROUP", "PROGRAM") and not INT64_MIN <= after <= INT64_MAX:
             raise Failure("AMOUNT_OVERFLOW")
         state.balances[account] = after
+    for holder in {account[:3] for account in merged if account[0] in ("PARTICIPANT", "GROUP")}:
+        more = sum(change for account, change in merged.items() if account[:3] == holder)
+        if more > 0 and sum(state.balance((*holder, bucket)) for bucket in BUCKETS) > INT64_MAX:
+            raise Failure("AMOUNT_OVERFLOW")
     entry = Entry(
         seq=len(state.entries) + 1,
         created_at=cause.processed_at,

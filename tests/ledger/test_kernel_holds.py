@@ -361,14 +361,12 @@ def test_a_release_by_reference_finds_less_than_the_bucket_holds() -> None:
 
 
 @pytest.mark.parametrize("mode", InventoryMode)
-def test_a_bucket_does_not_wrap(mode: InventoryMode) -> None:
+def test_the_buckets_of_a_holder_fit_together(mode: InventoryMode) -> None:
     driver = Driver(terms(mode))
-    run(driver, event(AUTHORISE, MAX), event(CREDIT, "0.01"))
-    overflow = [Outcome.AMOUNT_OVERFLOW]
-    assert run(driver, event(AUTHORISE, "0.01")) == overflow
-    assert run(driver, event(HOLD, "0.01")) == overflow
-    assert run(driver, event(RELEASE, MAX)) == overflow
-    assert driver.balances().endswith(f"alice.A 0.01 | alice.H {MAX}")
+    overflow = Outcome.AMOUNT_OVERFLOW
+    codes = run(driver, event(AUTHORISE, MAX), event(CREDIT, "0.01"), event(AUTHORISE, "0.01"), event(RELEASE, MAX))
+    assert codes == [Outcome.OK, overflow, overflow, Outcome.OK]
+    assert driver.balances().endswith(f"alice.A {MAX} | alice.H 0.00")
 
 
 def test_a_settle_does_not_wrap_its_bucket_or_a_wallet() -> None:
@@ -378,8 +376,8 @@ def test_a_settle_does_not_wrap_its_bucket_or_a_wallet() -> None:
     assert run(driver, event(CREDIT, "9", R1), event(VOID, None, R1)) == [overflow, overflow]
     assert run(driver, event(CREDIT, "20", R1)) == [Outcome.OK]
     free = Driver(terms())
-    run(free, event(AUTHORISE, "10", R1), event(CREDIT, MAX))
-    assert run(free, event(CREDIT, "1", R1)) == [overflow]
+    run(free, event(AUTHORISE, "10", R1), event(CREDIT, "92233720368547748.07"))
+    assert run(free, event(CREDIT, "10.01", R1), event(CREDIT, "10", R1)) == [overflow, Outcome.OK]
 
 
 def test_a_settle_takes_from_the_wallet_only_what_is_missing() -> None:

@@ -259,6 +259,14 @@ def test_system_accounts_take_more_than_64_bits() -> None:
     assert driver.balances().startswith("ISSUANCE -276701161105643274.21 |")
 
 
+def test_what_matures_fits_into_its_holders_balance() -> None:
+    driver = Driver(terms(InventoryMode.LOT))
+    codes = driver.run([event("alice", DEFER, "0.01"), event("alice", CREDIT, MAX), event("alice", CREDIT, "1")])
+    assert codes == [Outcome.OK, Outcome.AMOUNT_OVERFLOW, Outcome.OK]
+    driver.run([event("bob", CREDIT, "1", at=100 * DAY)])
+    assert "MATURITY alice.D -0.01 | alice.A +0.01" in driver.journal()
+
+
 def test_an_overdraft_does_not_wrap() -> None:
     driver = Driver(terms())
     codes = driver.run(

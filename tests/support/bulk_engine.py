@@ -97,12 +97,22 @@ def empty_book() -> Iterator[duckdb.DuckDBPyConnection]:
 class BulkEngine:
     """One definitions document, compiled for one mode; its logs are staged together and decided one by one."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, definitions: Mapping[str, Any], *, mode: str) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        definitions: Mapping[str, Any],
+        *,
+        mode: str,
+        cache_directory: Path | None = None,
+    ) -> None:
+        """Compile a document (JSON values); `cache_directory` is where machine code goes, None for the usual place."""
         self._connection = connection
         self._load = prepare_ruleset(connection, load_registers(connection), _read(definitions), prune=False)
         self.registry: Registry = load_registry(connection)
         number_objects(self.registry, self._load)
-        self._ruleset = compile_ruleset(self._load.definitions, kernel=mode == "kernel")
+        self._ruleset = compile_ruleset(
+            self._load.definitions, cache_directory=cache_directory, kernel=mode == "kernel"
+        )
         self._standing = standing_of(connection, self.registry, self._load)
         self._stored_patterns = load_patterns(connection)
         self._pool = StringPool()

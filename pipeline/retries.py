@@ -64,7 +64,8 @@ def rows_with_retries(
     wanted = list(dict.fromkeys(names.values()))
     of_batch = _in_batch(records, wanted, program_ids)
     of_book = _in_book(connection, [name for name in wanted if name not in of_batch], program_ids)
-    known = load_events(connection, pa.array(sorted(set(of_book.values())), pa.int64())).to_pylist()
+    numbers = pa.array(sorted(set(of_book.values())), pa.int64())
+    known = load_events(connection, numbers).to_pylist() if of_book else []
     first = records.num_rows + templates.num_rows
     places = {row["log_seq"]: first + place for place, row in enumerate(known)}
     retried = np.zeros(records.num_rows, np.int64)
@@ -112,7 +113,9 @@ def _in_batch(records: pa.Table, wanted: list[EventName], program_ids: Sequence[
 def _in_book(
     connection: duckdb.DuckDBPyConnection, wanted: list[EventName], program_ids: Sequence[str]
 ) -> dict[EventName, int]:
-    """The log_seq of the book's events that are named."""
+    """The log_seq of the book's events that are named; the book is asked only where any are."""
+    if not wanted:
+        return {}
     keys = pa.array([name.key for name in wanted if name.key is not None], pa.string())
     ids = pa.array([name.id for name in wanted if name.id is not None], pa.string())
     found: dict[EventName, int] = {}

@@ -248,5 +248,5 @@ def _column(value: Any, kind: pa.DataType, rows: int) -> pa.Array | pa.ChunkedAr
     if isinstance(value, int):
         return pa.array(np.full(rows, value), kind)
     if isinstance(value, np.ndarray):
-        return pa.array(value).cast(kind)
-    return value.cast(kind)
+        value = pa.array(value)
+    return value if value.type == kind else value.cast(kind)

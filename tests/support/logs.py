@@ -36,7 +36,7 @@ def random_month(definitions_seed: int, log_seed: int, rows: int) -> Scenario:
     """One run in no order, under the clock of its events."""
     definitions = random_definitions(definitions_seed)
     chance = random.Random(f"month {definitions_seed} {log_seed}")
-    return Scenario(definitions=definitions, runs=(Run(lines=tuple(_log(chance, definitions, rows))),))
+    return Scenario(definitions=definitions, runs=(Run(lines=tuple(random_log(chance, definitions, rows))),))
 
 
 def cut_by_days(scenario: Scenario, days: int) -> Scenario:
@@ -57,7 +57,7 @@ def cut_by_days(scenario: Scenario, days: int) -> Scenario:
 
 def _runs(chance: random.Random, definitions: Mapping[str, Any], features: Features) -> list[Run]:
     sizes = (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
-    lines = _log(chance, definitions, chance.choice(sizes), features)
+    lines = random_log(chance, definitions, chance.choice(sizes), features)
     cuts = sorted(chance.randint(0, len(lines)) for _ in range(chance.choice((0, 0, 1, 2))))
     runs = []
     fixed_days = iter(("2026-02-01", "2026-02-03", "2026-02-10"))
@@ -73,7 +73,9 @@ def _runs(chance: random.Random, definitions: Mapping[str, Any], features: Featu
     return runs
 
 
-def _log(chance: random.Random, definitions: Mapping[str, Any], size: int, features: Features = BASIC) -> list[str]:
+def random_log(
+    chance: random.Random, definitions: Mapping[str, Any], size: int, features: Features = BASIC
+) -> list[str]:
     """NDJSON rows in no order: records, repeats of them, conflicts, and rows that are none."""
     first = first_members(chance, definitions, features)
     rows = [_complete(f"g{number}", *members) for number, members in enumerate(first)]

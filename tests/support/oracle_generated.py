@@ -1,8 +1,8 @@
 """Events that rules make, for the oracle: SCHEDULE_EVENT and BROADCAST (§17.5), waiting as due work of rank 7.
 
 Where SEMANTICS is open: a broadcast reaches the participants that are active and enrolled when its event is complete,
-those that a later action of the event has created included; it leaves no change row, since it is always done before
-the next record.
+those that a later action of the event has created included; it is due at once, also where the event's own time is
+yet to come; it leaves no change row, since it is always done before the next record.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def schedule(state: State, turn: Turn, rule: Rule, action: Action, participant: 
     state.waiting.append(
         GeneratedEvent(
             due_at=turn.timestamp + action.delay,
+            timestamp=turn.timestamp + action.delay,
             key=_sort_key(state, turn, SCHEDULED, rule, action, participant),
             program=turn.program.key,
             idempotency_key=key,
@@ -56,7 +57,8 @@ def fan_out(state: State, turn: Turn) -> None:
             participant_id = state.participant_ids[participant]
             state.waiting.append(
                 GeneratedEvent(
-                    due_at=turn.timestamp,
+                    due_at=min(turn.timestamp, turn.processed_at),
+                    timestamp=turn.timestamp,
                     key=_sort_key(state, turn, BROADCAST, rule, action, participant),
                     program=turn.program.key,
                     idempotency_key=f"earnbook:bcast:{turn.event_id}:{rule.id}:{action.index}:{participant_id}",

@@ -71,6 +71,7 @@ class GeneratedEvent:
     """An event waiting to be processed as due work of rank 7; `key` is what sorts it there (§4.4)."""
 
     due_at: int
+    timestamp: int
     key: tuple[int, ...]
     program: str
     idempotency_key: str

@@ -1,0 +1,532 @@
+"""Physical rows as a logical book, in plain Python: what the views of a book say, without a database.
+
+In: the result of a log (`bulk_engine.LogResult`) and the registry that its numbers are of. Out: the `LogicalBook` that
+`book_reader` would read from a file with these rows. Text, causes, times and versions follow from numbers here as they
+do in `pipeline/views.sql`; the parts with more to them are in `bulk_decode_lots` and `bulk_decode_rules`.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from earnbook.ledger.schema import (
+    Bucket,
+    ChangeOperation,
+    EntityType,
+    EntryType,
+    HolderField,
+    MemberStatus,
+    OperationType,
+    Outcome,
+    Role,
+    StateType,
+    Status,
+)
+from earnbook.pipeline.budgets import ENDED
+from earnbook.pipeline.registry import ActionEntry, ObjectEntry, Registry
+from earnbook.pipeline.store_tables import ObjectKind
+from tests.support.bulk_engine import LogResult
+from tests.support.bulk_values import added, cell_text, plain_number, wide_integer
+from tests.support.logical import (
+    Account,
+    Budget,
+    Change,
+    Counter,
+    Counts,
+    Entity,
+    Entry,
+    Group,
+    LogicalBook,
+    Member,
+    Participant,
+    Posting,
+    Record,
+    RecordOutcome,
+    Reject,
+    Scheduled,
+    Tier,
+)
+
+Row = dict[str, Any]
+SYSTEM = {1: "SYSTEM_ISSUANCE", 2: "SYSTEM_REDEMPTION", 3: "SYSTEM_BREAKAGE"}
+
+
+class Rows:
+    """The rows of a log by table, and what its numbers stand for."""
+
+    def __init__(self, registry: Registry, result: LogResult) -> None:
+        self._tables = {
+            name: [row for batch in result.batches for row in rows_of(batch.tables[name])]
+            for name in (result.batches[0].tables if result.batches else ())
+        }
+        self._state = result.state or {}
+        self.result = result
+        self.programs = registry.objects(ObjectKind.PROGRAM)
+        self.assets = registry.objects(ObjectKind.ASSET)
+        self.rules = registry.objects(ObjectKind.RULE)
+        self.tiers = registry.objects(ObjectKind.TIER)
+        self.actions = registry.actions()
+        self.budgets = registry.budgets()
+        self.names = registry.names()
+        self.holders = {row["number"]: row for row in self["holders"]}
+        self.events = {row["log_seq"]: row for row in self["events"]}
+        self.operations = {row["log_seq"]: row for row in self["operations"]}
+        self.attempts: dict[int, list[Row]] = defaultdict(list)
+        for row in sorted(self["attempts"], key=lambda row: row["attempt"]):
+            self.attempts[row["log_seq"]].append(row)
+
+    def __getitem__(self, table: str) -> list[Row]:
+        return self._tables.get(table, [])
+
+    def state(self, table: str) -> list[Row]:
+        """The rows of a state table after the last batch."""
+        return rows_of(self._state[table]) if table in self._state else []
+
+    def program(self, number: int) -> str:
+        """A program's key."""
+        return self.programs[number - 1].key
+
+    def asset(self, number: int) -> str:
+        """An asset's symbol."""
+        return self.assets[number - 1].key
+
+    def rule(self, number: int) -> ObjectEntry:
+        """The rule with a number."""
+        return self.rules[number - 1]
+
+    def action(self, number: int) -> ActionEntry | None:
+        """The action with a number, None for 0."""
+        return self.actions[number - 1] if number else None
+
+    def entity(self, number: int) -> Entity:
+        """A holder, or a program under minus its number."""
+        if number < 0:
+            return "PROGRAM", self.program(-number)
+        holder = self.holders[number]
+        return EntityType(holder["kind"]).name, holder["external_id"]
+
+    def participant(self, number: int) -> str | None:
+        """A participant's external id, None for 0."""
+        return self.holders[number]["external_id"] if number else None
+
+    def account(self, number: int, asset: int) -> Account:
+        """An account as the postings name it."""
+        if number in SYSTEM:
+            return SYSTEM[number], None, self.asset(asset), "AVAILABLE"
+        owner = account_entity(number)
+        assert owner is not None
+        bucket = Bucket(number % 4).name if number > 3 else "AVAILABLE"
+        return *self.entity(owner), self.asset(asset), bucket
+
+    def event_id(self, log_seq: int) -> uuid.UUID:
+        """The id of an event (§2.3)."""
+        event = self.events[log_seq]
+        return uuid.uuid5(uuid.UUID(self.programs[event["program"] - 1].id), event["idempotency_key"])
+
+    def scheduled_key(self, parent: int, action: ActionEntry) -> str:
+        """The idempotency key of an event that an action of an event schedules (§17.5)."""
+        return f"earnbook:sched:{self.event_id(parent)}:{self.rule(action.rule).id}:{action.action_index}"
+
+
+def account_entity(account: int) -> int | None:
+    """Whose account it is; None for a system account."""
+    if account < 0:
+        return account
+    return account // 4 if account > 3 else None
+
+
+def rows_of(table: pa.Table) -> list[Row]:
+    """A table as rows."""
+    if not table.num_rows:
+        return []
+    columns = table.to_pydict()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def records_of(rows: Rows) -> tuple[Record, ...]:
+    """Events and operations in log order (§18.4)."""
+    generated = {row["log_seq"]: row for row in rows["generated_events"]}
+    found = []
+    for row in rows["events"]:
+        made = generated.get(row["log_seq"])
+        found.append(
+            Record(
+                log_seq=row["log_seq"],
+                kind="EVENT",
+                type="EXTERNAL" if made is None else "SYSTEM",
+                program=rows.program(row["program"]),
+                idempotency_key=row["idempotency_key"],
+                timestamp=row["event_timestamp"],
+                late=row["late"],
+                parent=None if made is None else made["parent"],
+                generation=0 if made is None else made["generation"],
+            )
+        )
+    for row in rows["operations"]:
+        found.append(
+            Record(
+                log_seq=row["log_seq"],
+                kind="OPERATION",
+                type=OperationType(row["type"]).name.lower(),
+                program=rows.program(row["program"]) if row["program"] else None,
+                idempotency_key=row["idempotency_key"],
+                timestamp=row["effective_at"],
+                late=row["late"],
+            )
+        )
+    return tuple(sorted(found, key=lambda record: record.log_seq))
+
+
+def outcomes_of(rows: Rows) -> tuple[RecordOutcome, ...]:
+    """Every attempt at every record (§10.2, §18.4)."""
+    first = [{**row, "attempt": 1, "by_log_seq": 0} for row in rows["events"]]
+    others = [{**row, "attempt": 1, "by_log_seq": 0, "recipient": 0, "action": 0} for row in rows["operations"]]
+    found = []
+    for row in (*first, *others, *rows["attempts"]):
+        action = rows.action(row["action"])
+        is_operation = row["log_seq"] in rows.operations
+        found.append(
+            RecordOutcome(
+                log_seq=row["log_seq"],
+                attempt=row["attempt"],
+                processed_at=row["processed_at"],
+                participant=rows.participant(row["holder"]),
+                recipient=rows.participant(row["recipient"]),
+                status="FAILED" if row["outcome"] > int(is_operation) else "COMPLETED",
+                code=Outcome(row["outcome"]).name,
+                rule=None if action is None else rows.rule(action.rule).key,
+                action_index=None if action is None else action.action_index,
+                by_operation=row["by_log_seq"] or None,
+            )
+        )
+    return tuple(sorted(found, key=lambda row: (row.log_seq, row.attempt)))
+
+
+# --- entries --------------------------------------------------------------------------------------------------------
+
+
+def entries_of(rows: Rows) -> tuple[Entry, ...]:
+    """The journal with its postings (§18.1, §18.2)."""
+    movements: dict[int, list[Row]] = defaultdict(list)
+    for row in rows["movements"]:
+        movements[row["entry_seq"]].append(row)
+    due = {row["entry_seq"]: row for row in rows["due_entries"]}
+    references = _references(rows)
+    return tuple(
+        Entry(
+            seq=seq,
+            asset=rows.asset(own[0]["asset"]),
+            action_type=EntryType(own[0]["entry_type"]).name,
+            postings=_postings(rows, own),
+            **(_caused(rows, own, references.get(seq)) if own[0]["log_seq"] else _of_due_work(rows, own, due[seq])),
+        )
+        for seq, own in sorted(movements.items())
+    )
+
+
+def _references(rows: Rows) -> dict[int, str]:
+    """The reference of each entry that has one: its own, or that of the lot it created."""
+    created_by = {row["lot_seq"]: row["entry_seq"] for row in rows["lots"]}
+    found = {
+        created_by[row["lot_seq"]]: row["reference"]
+        for row in rows["lot_details"]
+        if row["reference"] is not None and row["root"] == row["lot_seq"]
+    }
+    return found | {row["entry_seq"]: row["reference"] for row in rows["entry_references"]}
+
+
+def _caused(rows: Rows, own: list[Row], reference: str | None) -> Row:
+    """What an entry has from the record that caused it."""
+    log_seq, entry_type = own[0]["log_seq"], own[0]["entry_type"]
+    action = rows.action(own[0]["action"])
+    event = rows.events.get(log_seq)
+    record = rows.operations[log_seq] if event is None else event
+    attempts = rows.attempts[log_seq]
+    description = json.loads(record["fields"]).get("description") if event is None else None
+    if action is not None and action.description is not None:
+        description = action.description
+    counted = [row["amount"] for row in own if entry_type != EntryType.SETTLE or row["credit"] > 3]
+    return {
+        "created_at": (attempts[-1] if attempts else record)["processed_at"],
+        "program": rows.program(record["program"]) if record["program"] else None,
+        "amount": sum(counted) if counted else None,
+        "cause": "OPERATION" if event is None else "EVENT",
+        "cause_number": log_seq,
+        "rule": None if action is None else rows.rule(action.rule).key,
+        "rule_version": None if action is None else action.rule_version,
+        "action_index": None if action is None else action.action_index,
+        "reference_id": reference,
+        "description": None if entry_type == EntryType.EXPIRATION else description,
+    }
+
+
+def _of_due_work(rows: Rows, own: list[Row], due: Row) -> Row:
+    """What an entry has from the lot that fell due."""
+    (movement,) = own
+    return {
+        "created_at": due["created_at"],
+        "program": rows.program(due["program"]),
+        "amount": movement["amount"],
+        "cause": "DUE",
+        "cause_number": due["lot_seq"],
+        **dict.fromkeys(("rule", "rule_version", "action_index", "reference_id", "description")),
+    }
+
+
+def _postings(rows: Rows, own: list[Row]) -> tuple[Posting, ...]:
+    """One posting per account whose sum is not zero, those that give first (§9.2)."""
+    sums: dict[int, int] = {}
+    for row in own:
+        sums[row["debit"]] = sums.get(row["debit"], 0) - row["amount"]
+        sums[row["credit"]] = sums.get(row["credit"], 0) + row["amount"]
+    legs = sorted((amount > 0, leg, account) for leg, (account, amount) in enumerate(sums.items()) if amount)
+    return tuple(
+        Posting(account=rows.account(account, own[0]["asset"]), amount=sums[account]) for _, _, account in legs
+    )
+
+
+# --- changes --------------------------------------------------------------------------------------------------------
+
+
+def changes_of(rows: Rows, program_statuses: Mapping[str, str]) -> tuple[Change, ...]:
+    """The change log (§18.5); `program_statuses` are those that the definitions state."""
+    details = {row["change_seq"]: row for row in rows["change_details"]}
+    due = {row["change_seq"]: row for row in rows["due_changes"]}
+    before: dict[tuple[int, int, int], Row] = {}
+    statuses = dict(program_statuses)
+    found = []
+    for row in sorted(rows["changes"], key=lambda row: row["change_seq"]):
+        row |= {"value_high": None, "text": None} | details.get(row["change_seq"], {})
+        identity = (row["entity"], row["state_type"], row["key"])
+        action = rows.action(row["action"])
+        log_seq = row["log_seq"]
+        entity = rows.entity(row["entity"])
+        old_value, new_value = _value(rows, before.get(identity)), _value(rows, row)
+        if row["state_type"] == StateType.BUDGET:
+            old_value = str(row["value"])
+        if row["state_type"] == StateType.PROGRAM:
+            old_value, statuses[entity[1]] = f'"{statuses[entity[1]]}"', Status(row["value"]).name
+        before[identity] = row
+        found.append(
+            Change(
+                change_seq=row["change_seq"],
+                entity=entity,
+                state_type=StateType(row["state_type"]).name.lower(),
+                key=_key(rows, row, action),
+                operation=ChangeOperation(row["operation"]).name.lower(),
+                old_value=old_value,
+                new_value=new_value,
+                cause="EVENT" if log_seq in rows.events else "OPERATION" if log_seq in rows.operations else "DUE",
+                cause_number=log_seq or None,
+                rule=None if action is None else rows.rule(action.rule).key,
+                action_index=None if action is None else action.action_index,
+                changed_at=_changed_at(rows, row, due),
+            )
+        )
+    return tuple(found)
+
+
+def _changed_at(rows: Rows, row: Row, due: Mapping[int, Row]) -> int:
+    """When a change was made: by a further attempt at its event, by its record, or by due work."""
+    seq, log_seq = row["change_seq"], row["log_seq"]
+    if not log_seq:
+        return int(due[seq]["changed_at"])
+    for attempt in rows.attempts[log_seq]:
+        if attempt["first_change_seq"] <= seq <= attempt["last_change_seq"]:
+            return int(attempt["processed_at"])
+    return int((rows.events.get(log_seq) or rows.operations[log_seq])["processed_at"])
+
+
+def _key(rows: Rows, row: Row, action: ActionEntry | None) -> str:
+    """The key of a change in words."""
+    key: int = row["key"]
+    match StateType(row["state_type"]):
+        case StateType.TIER:
+            tier = rows.tiers[key - 1]
+            return f"{rows.program(tier.program)}/{tier.key}"
+        case StateType.PARTICIPANT | StateType.GROUP:
+            return HolderField(key).name.lower()
+        case StateType.ENROLLMENT:
+            return rows.program(key)
+        case StateType.MEMBER:
+            return str(rows.holders[key]["external_id"])
+        case StateType.PROGRAM:
+            return "status"
+        case StateType.ASSET_LINK:
+            return rows.asset(key)
+        case StateType.BUDGET:
+            budget = rows.budgets[key - 1]
+            return f"{rows.rule(budget.rule).key}/{rows.asset(budget.asset)}"
+        case StateType.SCHEDULED_EVENT:
+            assert action is not None
+            return rows.scheduled_key(row["log_seq"], action)
+        case _:
+            return rows.names[key - 1][1]
+
+
+def _value(rows: Rows, row: Row | None) -> str | None:
+    """What a change leaves, as JSON text."""
+    if row is None or row["operation"] in (ChangeOperation.DELETE, ChangeOperation.REMOVE):
+        return None
+    kind, value = row["value_kind"], row["value"]
+    match StateType(row["state_type"]):
+        case StateType.COUNTER:
+            return plain_number(wide_integer(value, row["value_high"]), row["value_scale"])
+        case StateType.ATTRIBUTE:
+            return _quoted(cell_text(kind, value, row["value_scale"], row["text"]))
+        case StateType.TIER:
+            return _quoted(rows.names[value - 1][1])
+        case StateType.BUDGET:
+            return "0"
+        case StateType.MEMBER:
+            role, status = Role(value // 256).name, MemberStatus(value % 256).name
+            return f'{{"role":"{role}","status":"{status}"}}'
+        case StateType.PARTICIPANT | StateType.GROUP if row["text"] is not None:
+            return _quoted(row["text"])
+        case StateType.PARTICIPANT | StateType.GROUP | StateType.ENROLLMENT | StateType.PROGRAM:
+            return f'"{Status(value).name}"'
+        case _:
+            return None
+
+
+def _quoted(text: str | None) -> str | None:
+    return None if text is None else json.dumps(text, ensure_ascii=False)
+
+
+# --- state ----------------------------------------------------------------------------------------------------------
+
+
+def state_of(rows: Rows) -> dict[str, Any]:
+    """The parts of a logical book that are state, by name."""
+    return {
+        **_holders(rows),
+        **_programs(rows),
+        **_cells(rows),
+        "enrollments": {
+            (rows.participant(row["holder"]), rows.program(row["program"])): Status(row["status"]).name
+            for row in rows.state("enrollments")
+        },
+        "balances": {
+            rows.account(row["account"], row["asset"]): int(row["amount"])
+            for row in (*rows.state("balances"), *rows.state("system_balances"))
+            if row["amount"]
+        },
+        "overdrafts": {
+            (*rows.entity(row["holder"]), rows.asset(row["asset"])): row["amount"]
+            for row in rows.state("overdrafts")
+            if row["amount"]
+        },
+        "budgets": dict(_budgets(rows)),
+        "tiers": dict(_tiers(rows)),
+        "schedule": dict(_schedule(rows)),
+    }
+
+
+def _holders(rows: Rows) -> dict[str, Any]:
+    statuses = {row["holder"]: Status(row["status"]).name for row in rows.state("holder_statuses")}
+    texts: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in rows.state("profiles"):
+        texts[row["holder"]][HolderField(row["field"]).name.lower()] = row["text"]
+    participants, groups = {}, {}
+    for number, row in rows.holders.items():
+        status = statuses.get(number, "ACTIVE")
+        if row["kind"] == EntityType.PARTICIPANT:
+            participants[row["external_id"]] = Participant(number=number, status=status, profile=dict(texts[number]))
+        else:
+            groups[row["external_id"]] = Group(number=number, name=texts[number]["name"], status=status)
+    members = {
+        (rows.entity(row["holder"])[1], rows.participant(row["member"])): Member(
+            role=Role(row["role"]).name, status=MemberStatus(row["status"]).name
+        )
+        for row in rows.state("members")
+    }
+    return {"participants": participants, "groups": groups, "members": members}
+
+
+def _programs(rows: Rows) -> dict[str, Any]:
+    if not rows.result.is_loaded:
+        return {"programs": {}, "asset_links": frozenset()}
+    return {
+        "programs": {rows.program(row["program"]): Status(row["status"]).name for row in rows.state("program_statuses")},
+        "asset_links": frozenset(
+            (rows.program(row["program"]), rows.asset(row["asset"])) for row in rows.state("asset_links")
+        ),
+    }
+
+
+def _cells(rows: Rows) -> dict[str, Any]:
+    """Tags, counters and attributes."""
+    counters = {
+        (*rows.entity(row["entity"]), rows.names[row["key"] - 1][1]): Counter(
+            value=plain_number(wide_integer(row["low"], row["high"]), row["scale"]),
+            last_reset_at=row["reset_at"],
+            reset_after=row["reset_after"],
+        )
+        for row in rows.state("counters")
+    }
+    attributes = {
+        (*rows.entity(row["entity"]), rows.names[row["key"] - 1][1]): cell_text(
+            row["kind"], row["value"], row["scale"], row["text"]
+        )
+        for row in rows.state("attributes")
+    }
+    tags = frozenset((*rows.entity(row["entity"]), rows.names[row["key"] - 1][1]) for row in rows.state("tags"))
+    return {"counters": counters, "attributes": attributes, "tags": tags}
+
+
+def _budgets(rows: Rows) -> Iterator[tuple[tuple[str, str, str], Budget]]:
+    consumed = {row["budget"]: row["consumed"] for row in rows.state("budgets")}
+    terms = {row["budget"]: row for row in sorted(rows["budget_terms"], key=lambda row: row["batch"])}
+    for number, budget in enumerate(rows.budgets, start=1):
+        if number > rows.result.budgets_before and budget.schedule != ENDED:
+            name = (rows.program(budget.program), rows.rule(budget.rule).key, rows.asset(budget.asset))
+            yield name, Budget(consumed=consumed[number], next_reset_at=terms[number]["next_reset_at"])
+
+
+def _tiers(rows: Rows) -> Iterator[tuple[tuple[str | None, str, str], Tier]]:
+    for row in rows.state("tiers"):
+        tier = rows.tiers[row["tier"] - 1]
+        level = rows.names[row["level"] - 1][1]
+        yield (
+            (rows.participant(row["holder"]), rows.program(tier.program), tier.key),
+            Tier(level=level, acquired_at=row["acquired_at"], expires_at=row["expires_at"]),
+        )
+
+
+def _schedule(rows: Rows) -> Iterator[tuple[str, Scheduled]]:
+    for row in rows.state("schedule"):
+        action, participant = rows.action(row["action"]), rows.participant(row["holder"])
+        assert action is not None
+        assert participant is not None
+        yield (
+            rows.scheduled_key(row["parent"], action),
+            Scheduled(
+                program=rows.program(rows.events[row["parent"]]["program"]),
+                participant=participant,
+                due_at=row["due_at"],
+                parent=row["parent"],
+                generation=row["generation"],
+            ),
+        )
+
+
+def counts_of(result: LogResult) -> Counts:
+    """The counting identities (§3.6), over all batches."""
+    batches = result.batches
+    return Counts(
+        rows_read=result.rows_read,
+        events=sum(batch.events for batch in batches),
+        operations=sum(batch.operations for batch in batches),
+        duplicates=result.duplicates,
+        rejected=len(result.rejects),
+        generated=sum(batch.generated for batch in batches),
+        completed=sum(batch.completed for batch in batches),
+        failed=sum(sum(batch.failed.values()) for batch in batches),
+        late=sum(batch.late for batch in batches),
+    )

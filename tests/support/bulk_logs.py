@@ -1,0 +1,49 @@
+"""Pairs of a definitions document and a small log, each from its seeds: what `tests.differential.bulk` compares.
+
+The document draws a few of all features, the log is one run of some ten records: events and operations, retries,
+repeats, conflicts and damaged rows, under the clock of its events or a fixed one, sometimes with an `advance` after it.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from tests.support.features import EVERYTHING, Features, drawn_features
+from tests.support.logical import Run
+from tests.support.logs import random_log
+from tests.support.programs import random_definitions
+
+SIZES = (3, 5, 7, 9, 12)
+"""Rows of a log, before stories and first members add theirs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkDocument:
+    """The definitions of a seed, and what its logs may use."""
+
+    seed: int
+    definitions: dict[str, Any]
+    features: Features
+
+    def log(self, log_seed: int) -> Run:
+        """The log of a seed over these definitions."""
+        chance = random.Random(f"small log {self.seed} {log_seed}")
+        lines = tuple(random_log(chance, self.definitions, chance.choice(SIZES), self.features))
+        is_event_clock = chance.random() < 0.8
+        return Run(
+            lines=lines,
+            clock="event" if is_event_clock else chance.choice(("2026-01-04T00:00:00Z", "2026-02-01T00:00:00Z")),
+            order="input" if chance.random() < 0.2 else "time",
+            advance_to="2026-03-01T00:00:00Z" if chance.random() < 0.2 else None,
+        )
+
+
+def bulk_document(seed: int) -> BulkDocument:
+    """The document of a seed."""
+    return BulkDocument(
+        seed=seed,
+        definitions=random_definitions(seed, EVERYTHING),
+        features=drawn_features(seed, EVERYTHING),
+    )

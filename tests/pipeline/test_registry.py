@@ -79,7 +79,7 @@ def test_a_registry_of_stored_rows_gives_the_same_numbers() -> None:
     assert again.action_number(ACTION) == 1
     assert again.add_source(SOURCE) == 2
     rows = again.take_rows(2)
-    assert [rows[name].num_rows for name in REGISTRY_TABLES] == [1, 0, 0, 0, 0]
+    assert [rows[name].num_rows for name in REGISTRY_TABLES] == [1, 0, 0, 0, 0, 0]
 
 
 def test_stored_numbers_with_a_gap_are_refused() -> None:

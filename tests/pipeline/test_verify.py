@@ -210,6 +210,19 @@ def test_every_state_table_is_refolded(whole_book: Path) -> None:
 
 
 BREAKAGES = [
+    ("dense_budgets", "INSERT INTO store.budget_starts VALUES (1, 2, 1, 1, 1, '', 0, 0)"),
+    (
+        "budgets_keep_their_limits",
+        """INSERT INTO store.budget_starts VALUES (1, 1, 1, 1, 1, '', 0, 0);
+        INSERT INTO store.budget_terms VALUES (1, 1, 50, NULL); INSERT INTO store.budgets VALUES (1, 100000)""",
+    ),
+    (
+        "no_reset_is_due",
+        """INSERT INTO store.budget_starts VALUES (1, 1, 1, 1, 1, 'INTERVAL 1h', 0, 0);
+        INSERT INTO store.budget_terms VALUES (1, 1, 50, 1)""",
+    ),
+    ("generated_events_have_causes", "INSERT INTO store.generated_events VALUES (1, 99, 1, 1, false)"),
+    ("attempts_are_retries", "INSERT INTO store.attempts VALUES (1, 3, 2, 0, 1, 0, 0, 0, 0, 1, 0)"),
     ("entries_balance", "UPDATE store.movements SET amount = 0 WHERE entry_seq = 8"),
     ("entries_balance", "UPDATE store.movements SET asset = 2 WHERE entry_seq = 5 AND lot_seq = 0"),
     ("accounts_exist", "UPDATE store.movements SET credit = 4 WHERE entry_seq = 1"),

@@ -32,7 +32,7 @@ from earnbook.pipeline.budgets import ENDED
 from earnbook.pipeline.registry import ActionEntry, ObjectEntry, Registry
 from earnbook.pipeline.store_tables import ObjectKind
 from tests.support.bulk_engine import LogResult
-from tests.support.bulk_values import added, cell_text, plain_number, wide_integer
+from tests.support.bulk_values import cell_text, plain_number, wide_integer
 from tests.support.logical import (
     Account,
     Budget,
@@ -42,13 +42,11 @@ from tests.support.logical import (
     Entity,
     Entry,
     Group,
-    LogicalBook,
     Member,
     Participant,
     Posting,
     Record,
     RecordOutcome,
-    Reject,
     Scheduled,
     Tier,
 )
@@ -453,7 +451,9 @@ def _programs(rows: Rows) -> dict[str, Any]:
     if not rows.result.is_loaded:
         return {"programs": {}, "asset_links": frozenset()}
     return {
-        "programs": {rows.program(row["program"]): Status(row["status"]).name for row in rows.state("program_statuses")},
+        "programs": {
+            rows.program(row["program"]): Status(row["status"]).name for row in rows.state("program_statuses")
+        },
         "asset_links": frozenset(
             (rows.program(row["program"]), rows.asset(row["asset"])) for row in rows.state("asset_links")
         ),

@@ -94,6 +94,7 @@ _RELEASE = int(ActionType.RELEASE)
 _FORFEIT = int(ActionType.FORFEIT)
 _ARCHIVED = int(Status.ARCHIVED)
 _AVAILABLE = int(Bucket.AVAILABLE)
+_HELD = int(Bucket.HELD)
 _DEFERRED = int(Bucket.DEFERRED)
 _LOT_DEFERRED = int(LotStatus.DEFERRED)
 _LOT_AVAILABLE = int(LotStatus.AVAILABLE)
@@ -141,6 +142,13 @@ def apply_money(handles: Int64s, effect: int, action: int, program: int, target:
         return _credit(handles, action, program, target, asset, amount, at, reference)
     if kind == _DEBIT:
         return _debit(handles, action, program, target, asset, amount)
+    if amount == EVERYTHING:
+        bucket = actions[action, ACTION_BUCKET] if kind == _FORFEIT else _HELD
+        before = balance_of(handles, target, asset, bucket)
+        code = _hold(handles, action, kind, target, asset, amount, reference)
+        if code == 0:
+            effects[effect, FX_RESULT_AMOUNT] = before - balance_of(handles, target, asset, bucket)
+        return code
     return _hold(handles, action, kind, target, asset, amount, reference)
 
 

@@ -1,0 +1,132 @@
+"""Small random logs decided in memory: oracle = closures = kernel, and what the comparison would not let pass.
+
+`python -m tests.differential.bulk` is the long form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from earnbook.ledger.schema import EntryType, LotStatus
+from tests.support.bulk_book import decoded_book
+from tests.support.bulk_engine import MODES, BulkEngine, LogResult, empty_book
+from tests.support.bulk_logs import bulk_document
+from tests.support.bulk_pairs import book_differences, compare_document, is_same
+from tests.support.engines import run_engine
+from tests.support.logical import LogicalBook, Run, Scenario, differences
+from tests.support.logs import random_scenario
+from tests.support.oracle import run_oracle
+
+QUICK = (3, 5, 8)
+LOGS = 50
+"""Logs of each document: some hundred pairs in all."""
+
+
+@pytest.mark.parametrize("seed", QUICK)
+def test_engines_give_the_book_of_the_oracle(seed: int) -> None:
+    tally = compare_document(seed, LOGS)
+    assert tally.pairs == LOGS
+    assert tally.watched > 0
+    assert tally.seen["outcome", "OK"] > LOGS
+
+
+class _Pair:
+    """A log that expires lots, decided by the closures, with the oracle's book."""
+
+    def __init__(self, engine: BulkEngine, run: Run, result: LogResult, book: LogicalBook) -> None:
+        self.engine, self.run, self.result, self.book = engine, run, result, book
+
+    def differences_with(self, damage: Callable[[dict[str, pa.Table]], dict[str, pa.Table]]) -> list[str]:
+        """Where the book differs once the tables of the last batch are damaged."""
+        batch = self.result.batches[0]
+        tables = dict(batch.tables)
+        batches = (replace(batch, tables={**tables, **damage(tables)}), *self.result.batches[1:])
+        return book_differences(self.book, self.engine, replace(self.result, batches=batches))
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[_Pair]:
+    document = bulk_document(11)
+    run = document.log(27)
+    book = run_oracle(Scenario(definitions=document.definitions, runs=(run,)))
+    assert any(entry.action_type == "EXPIRATION" for entry in book.entries)
+    with empty_book() as connection:
+        engine = BulkEngine(connection, document.definitions, mode="closures")
+        engine.stage([run])
+        yield _Pair(engine, run, engine.decide(0), book)
+
+
+def test_the_pair_is_equal_as_it_is(pair: _Pair) -> None:
+    assert pair.differences_with(dict) == []
+
+
+def test_one_flipped_amount_is_found(pair: _Pair) -> None:
+    found = pair.differences_with(lambda tables: {"movements": _changed(tables["movements"], "amount", 0, 1)})
+    assert any(sentence.startswith("entries") for sentence in found)
+
+
+def test_a_dropped_expiration_is_found(pair: _Pair) -> None:
+    found = pair.differences_with(_without_expirations)
+    assert any(sentence.startswith("entries") for sentence in found)
+    assert any(sentence.startswith("lots") and LotStatus.EXPIRED.name in sentence for sentence in found)
+
+
+@pytest.mark.parametrize(
+    "table, column, row, difference, part",
+    [
+        ("events", "outcome", 1, 20, "outcomes"),
+        ("events", "pattern", 1, 100, "evaluations"),
+        ("events", "holder", 1, -1, "outcomes"),
+        ("changes", "value", 0, 1, "changes"),
+        ("lots", "amount", 0, 1, "lots"),
+        ("lots", "expires_at", 0, 1, "lots"),
+        ("due_entries", "created_at", 0, 1, "entries"),
+    ],
+)
+def test_a_wrong_number_is_found(pair: _Pair, table: str, column: str, row: int, difference: int, part: str) -> None:
+    found = pair.differences_with(lambda tables: {table: _changed(tables[table], column, row, difference)})
+    assert any(sentence.startswith(part) for sentence in found)
+
+
+def test_two_results_are_the_same_only_with_the_same_rows(pair: _Pair) -> None:
+    state = pair.result.state
+    assert state is not None
+    assert is_same(pair.result, pair.result)
+    wrong = {**state, "balances": _changed(state["balances"], "amount", 0, 1)}
+    assert not is_same(pair.result, replace(pair.result, state=wrong))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_book_in_memory_is_the_book_in_a_file(mode: str) -> None:
+    scenario = random_scenario(2, 1)
+    scenario = Scenario(definitions=scenario.definitions, runs=scenario.runs[:1])
+    with empty_book() as connection:
+        engine = BulkEngine(connection, scenario.definitions, mode=mode)
+        engine.stage(scenario.runs)
+        decoded = decoded_book(engine, engine.decide(0))
+    assert differences(run_engine(scenario, mode=mode), decoded) == []
+
+
+def _changed(table: pa.Table, column: str, row: int, difference: int) -> pa.Table:
+    """The table with something added to one number."""
+    place = table.schema.get_field_index(column)
+    values = table.column(column).to_pylist()
+    values[row] += difference
+    field = table.schema.field(column)
+    return table.set_column(place, field, pa.array(values, field.type))
+
+
+def _without_expirations(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    movements = tables["movements"]
+    is_expiration = pc.equal(movements.column("entry_type"), int(EntryType.EXPIRATION))
+    gone = movements.filter(is_expiration).column("entry_seq")
+    due = tables["due_entries"]
+    return {
+        "movements": movements.filter(pc.invert(is_expiration)),
+        "due_entries": due.filter(pc.invert(pc.is_in(due.column("entry_seq"), value_set=gone.combine_chunks()))),
+    }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.support.bulk_decode import Rows, changes_of, counts_of, entries_of, outcomes_of, records_of, state_of
+from tests.support.bulk_decode import Rows, changes_of, entries_of, outcomes_of, records_of
 from tests.support.bulk_decode_lots import lot_moves_of, lots_of
 from tests.support.bulk_decode_rules import evaluations_of
+from tests.support.bulk_decode_state import counts_of, state_of
 from tests.support.bulk_engine import BulkEngine, LogResult
 from tests.support.logical import LogicalBook, Reject
 

@@ -30,7 +30,10 @@ class BulkDocument:
     def log(self, log_seed: int) -> Run:
         """The log of a seed over these definitions."""
         chance = random.Random(f"small log {self.seed} {log_seed}")
-        lines = tuple(random_log(chance, self.definitions, chance.choice(SIZES), self.features))
+        lines: tuple[str, ...] = ()
+        while not lines:
+            # A log of nothing but stories is empty where the features have none to tell.
+            lines = tuple(random_log(chance, self.definitions, chance.choice(SIZES), self.features))
         is_event_clock = chance.random() < 0.8
         return Run(
             lines=lines,

@@ -126,6 +126,9 @@ class BulkEngine:
 
     def stage(self, runs: Sequence[Run]) -> None:
         """Conform the rows of all logs in one pass; they keep their own row numbers."""
+        # Budgets that earlier logs began would count as known ones.
+        self.registry = load_registry(self._connection)
+        number_objects(self.registry, self._load)
         with tempfile.TemporaryDirectory(prefix="earnbook-") as folder:
             path = Path(folder) / "run-0.ndjson"
             path.write_text("".join(f"{line}\n" for run in runs for line in run.lines), encoding="utf-8")

@@ -48,14 +48,28 @@ from earnbook.ledger.schema import (
 
 _APPLIED = int(ActionResult.APPLIED)
 _SUPPRESSED = int(ActionResult.SUPPRESSED)
+_FAILED = int(ActionResult.FAILED)
 _NUMBER = int(Kind.NUMBER)
 _VALUE_UNKNOWN_LAST = int(Outcome.EXPRESSION_LIMIT)
 """Outcomes up to this one end an action before its value is known (stages 1 to 4 of §12.3)."""
 
 
 @compiled
-def write_suppressed(handles: Int64s, count: int, program: int, words: UInt64s) -> None:
-    """Rows of the suppressed effects of an event that succeeds, and the words of the rules that did nothing else."""
+def write_suppressed(handles: Int64s, count: int, program: int) -> None:
+    """Rows of the suppressed effects of an event that succeeds."""
+    effects = matrix(handles, EFFECTS)
+    first = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_ACTION]
+    for effect in range(count):
+        if effects[effect, FX_RESULT] == _SUPPRESSED:
+            _write(handles, effect, first)
+
+
+@compiled
+def mark_suppressed(handles: Int64s, count: int, program: int, words: UInt64s) -> None:
+    """Set the words of rules whose credits were suppressed and that did nothing else, among the first `count` effects.
+
+    The rule whose action failed is none of them: its row says that (§10.3).
+    """
     effects, actions = matrix(handles, EFFECTS), matrix(handles, ACTIONS)
     row = program * PROGRAM_COLUMNS
     first = vector(handles, PROGRAMS)[row + PROGRAM_ACTION]
@@ -67,8 +81,7 @@ def write_suppressed(handles: Int64s, count: int, program: int, words: UInt64s) 
         while end < count and actions[first + effects[end, FX_ACTION], ACTION_RULE] == rule:
             if effects[end, FX_RESULT] == _SUPPRESSED:
                 suppressed += 1
-                _write(handles, end, first)
-            elif effects[end, FX_RESULT] == _APPLIED:
+            elif effects[end, FX_RESULT] in (_APPLIED, _FAILED):
                 applied += 1
             end += 1
         if suppressed > 0 and applied == 0:

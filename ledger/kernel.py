@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from numba import njit, types
 from numba.typed import List
 
-from earnbook.ledger.action_results import write_attempt, write_suppressed
+from earnbook.ledger.action_results import mark_suppressed, write_attempt, write_suppressed
 from earnbook.ledger.admit import admit
 from earnbook.ledger.ahead import look_ahead
 from earnbook.ledger.apply import APPLY_TEXT, apply_effects
@@ -381,16 +381,18 @@ def _dispose(handles: Int64s, program: int, now: int, count: int, words: UInt64s
         if code == APPLY_TEXT:
             registers[R_GIVEN] = count
         return code
-    action = 0
+    action, acted = 0, count
     if code != 0:
         back_to_mark(handles)
-        action = registers[R_FAILED_ACTION]
-        write_attempt(handles, registers[R_FAILED_EFFECT] + 1, program, code)
+        action, acted = registers[R_FAILED_ACTION], registers[R_FAILED_EFFECT] + 1
+        write_attempt(handles, acted, program, code)
     else:
         if vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_TIERS] != 0:
             evaluate_tiers(handles, program, registers[R_SLOT], registers[R_CLOCK], now)
         if registers[R_SUPPRESSED] > 0:
-            write_suppressed(handles, count, program, words)
+            write_suppressed(handles, count, program)
+    if registers[R_SUPPRESSED] > 0:
+        mark_suppressed(handles, acted, program, words)
     count_words = WORD_SECTIONS * vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_WORDS]
     pattern = pattern_of(handles, program, action, words, count_words)
     return 0 if _finish(handles, code, action, pattern) else FULL

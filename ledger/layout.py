@@ -68,8 +68,13 @@ GENERATED = 43  # [GENERATED_COLUMNS, row] events that the batch generated, colu
 ATTEMPTS = 44  # [ATTEMPT_COLUMNS, row] further attempts at events, column by column
 DUE_CHANGES = 45  # [DUE_CHANGE_COLUMNS, row] changes made by due work, column by column
 TIER_MARKS = 46  # [row, MARK_COLUMNS] what the event at hand did that the evaluation of tiers must know
+REDEMPTIONS = 47  # [REDEMPTION_COLUMNS, row] redemptions that the batch made, column by column
 ENTRY_REFERENCES = 48  # [ENTRY_REFERENCE_COLUMNS, row] references of entries that no lot carries, column by column
 PROFILES = 49  # [slot, HolderField - 1] text code + 1, 0: absent; without columns where no operation needs them
+REVERSALS = 50  # [REVERSAL_COLUMNS, row] reversals that the batch made, column by column
+OPERANDS = 51  # [operand, OPERAND_COLUMNS] what money operations of the batch say beside their amount
+PARTS = 52  # [row, PART_COLUMNS] the recipients of transfers, and the lots that filters name
+RESTORES = 53  # [row, RESTORE_COLUMNS] what the reversal at hand restores, last consumed first
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
 ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
@@ -111,7 +116,9 @@ R_GENERATED = 23
 R_ATTEMPTS = 24
 R_DUE_CHANGES = 25
 R_TIER_MARKS = 26
+R_REDEMPTIONS = 27
 R_ENTRY_REFERENCES = 28
+R_REVERSALS = 29
 R_SCHEDULE_FREE = 30  # first free row of SCHEDULE + 1; the rest is chained through SCHEDULE_NEXT
 REGISTERS_SAVED = 32
 R_UNDO = 32  # entries in use
@@ -184,7 +191,10 @@ ASSET_COLUMNS = 6  # ASSET_MAX in minor units, -1: no limit
 PROGRAM_NUMBER, PROGRAM_STATUS, PROGRAM_CREATES, PROGRAM_ACTION, PROGRAM_ACTIONS = range(5)
 PROGRAM_LITERAL, PROGRAM_LITERALS, PROGRAM_WORDS, PROGRAM_TIER, PROGRAM_TIERS = range(5, 10)
 PROGRAM_LOADED = 10  # 1: every holder enrolled in it is in the State
-PROGRAM_COLUMNS = 11  # first action, literal and tier type that is evaluated, and how many; words of one section
+PROGRAM_TARGET, PROGRAM_TARGET_GROUP, PROGRAM_TARGET_PERSON = range(11, 14)
+# Where redemptions go: a system account or a wallet (its code), or 0: the holder that one of two persons is, the group
+# before the participant; -1: there is no such person.
+PROGRAM_COLUMNS = 14  # first action, literal and tier type that is evaluated, and how many; words of one section
 
 ACTION_TYPE, ACTION_ASSET, ACTION_BUCKET, ACTION_NEGATIVE = range(4)
 ACTION_EXPIRES_KIND, ACTION_EXPIRES, ACTION_MATURES_KIND, ACTION_MATURES = range(4, 8)
@@ -220,6 +230,8 @@ WORK_KIND, WORK_PROGRAM, WORK_PERSON, WORK_RECIPIENT, WORK_BASE, WORK_TYPE, WORK
 )
 WORK_GROUP = 9  # person of the group that `group_field` names, -1: none
 WORK_COLUMNS = 10
+WORK_OPERAND = WORK_RECIPIENT  # of money operations: row of OPERANDS, -1: there is nothing to say (fund, burn)
+# WORK_PERSON and WORK_GROUP of a money operation are its entity, participant or group (of a transfer the source).
 WORK_EVENT = WORK_AMOUNT  # of retry_event: the row of its event, or EVENT_*; EVENT_GENERATED - n: row n of GENERATED
 EVENT_UNKNOWN, EVENT_ASK, EVENT_GENERATED = -1, -2, -3  # no such event; perhaps one that the batch generates
 WORK_DESCENT = WORK_CODE  # of rows beyond the records: R_DESCENT of the event, -1: it is external
@@ -256,6 +268,23 @@ ENTRY_REFERENCE_COLUMNS = 2
 CHANGE_COLUMNS = 13
 DUE_CHANGE_COLUMNS = 4
 NEW_HOLDER_COLUMNS = 3
+
+OPERAND_DIRECTION, OPERAND_BUCKET, OPERAND_NEGATIVE, OPERAND_REFERENCE, OPERAND_IS_LOT = range(5)
+OPERAND_EXPIRES_KIND, OPERAND_EXPIRES, OPERAND_MATURES_KIND, OPERAND_MATURES = range(5, 9)
+OPERAND_FROM, OPERAND_TO, OPERAND_PART, OPERAND_PARTS = range(9, 13)
+OPERAND_COLUMNS = 13
+# A `Direction`, a `Bucket`, whether AVAILABLE may become negative, a text code (-1: none), 1 where a field was given
+# that only LOT assets have. Dates as of actions. earned_from and earned_to, 0 and TIME_MAX where they are absent. First
+# row of PARTS and how many, -1: no lots are named.
+PART_PERSON, PART_GROUP, PART_AMOUNT, PART_CODE = range(4)
+PART_COLUMNS = 4  # recipient of a transfer: participant or group, -1: the other one; amount in minor units, value code
+PART_LOT = PART_PERSON  # of a filter: a lot_seq, -1: no lot of the book has that id
+
+REDEMPTION_COLUMNS = 9
+REVERSAL_COLUMNS = 5
+RESTORE_SEQ, RESTORE_AMOUNT, RESTORE_ROOT, RESTORE_PROGRAM, RESTORE_SOURCE, RESTORE_CREATED = range(6)
+RESTORE_EXPIRES, RESTORE_MATURES, RESTORE_REFERENCE, RESTORE_STATUS = range(6, 10)
+RESTORE_COLUMNS = 10  # a lot, what it gets back, and, where it is not open, what it was; the status of a closed lot
 RESULT_COLUMNS = 10
 
 

@@ -43,6 +43,13 @@ class Bucket(IntEnum):
     DEFERRED = 3
 
 
+class Direction(IntEnum):
+    """Which way an `adjust` goes (§15.2)."""
+
+    CREDIT = 1
+    DEBIT = 2
+
+
 class EntityType(IntEnum):
     """Who owns an account or state (A.3)."""
 

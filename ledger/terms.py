@@ -22,6 +22,7 @@ from earnbook.ledger.layout import (
     PROGRAM_COLUMNS,
 )
 from earnbook.ledger.schema import (
+    ACCOUNT_REDEMPTION,
     TIME_NONE,
     ActionType,
     Bucket,
@@ -134,7 +135,11 @@ class BudgetTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramTerms:
-    """A program: its actions in the order `propose` counts them, how many literals and compiled rules it has."""
+    """A program: its actions in the order `propose` counts them, how many literals and compiled rules it has.
+
+    `target` is where its redemptions go (§16.1): the account code of a system account or a wallet, or 0 for a holder,
+    one of the persons `target_group` and `target_person` (-1: none).
+    """
 
     number: int
     linked: tuple[int, ...]
@@ -143,6 +148,9 @@ class ProgramTerms:
     rules: int = 0
     status: Status = Status.ACTIVE
     creates: bool = True
+    target: int = ACCOUNT_REDEMPTION
+    target_group: int = -1
+    target_person: int = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +207,8 @@ class Terms:
         spans = tier_spans(self.tiers, len(self.programs))
         for p, span in zip(self.programs, spans, strict=True):
             head = (p.number, int(p.status), int(p.creates), action, len(p.actions))
-            rows.append((*head, literal, p.literals, word_count(p.rules), *span, 0))
+            target = (p.target, p.target_group, p.target_person)
+            rows.append((*head, literal, p.literals, word_count(p.rules), *span, 0, *target))
             action, literal = action + len(p.actions), literal + p.literals
         return _table(rows, PROGRAM_COLUMNS)
 

@@ -317,6 +317,8 @@ class Driver:
                     amount, code = classify_amount(Decimal(record.amount), self._scale_of(record))
                 amount = amount if record.event is None else record.event
                 row |= {"person": self.person(record.who), "group": self.person(record.group), "recipient": place}
+                for name, _ in record.recipients:
+                    self.person(name.removeprefix("#"))
                 row["base"] = record.at
                 row |= {"kind": RecordKind.OPERATION, "operation": record.type, "asset": record.asset}
                 row |= {"amount": amount, "code": code}

@@ -102,9 +102,8 @@ class People:
         is_id = pc.match_substring_regex(texts, UUID_PATTERN)
         plain = pc.if_else(is_id, pc.ascii_lower(texts), texts)
         persons = self._pool.intern(_behind(_GROUP_MARK, plain))
-        new = np.unique(persons)
-        for person in new[new >= before].tolist():
-            self._groups[person] = self._pool.text(person)[len(_GROUP_MARK) :]
+        for person, text in enumerate(self._pool.all_texts(before).to_pylist(), before):
+            self._groups[person] = text[len(_GROUP_MARK) :]
         return persons
 
     def name_group_keys(self, texts: pa.Array) -> Int64s:

@@ -68,7 +68,7 @@ from earnbook.pipeline.columns import TextTables, batch_columns, event_of
 from earnbook.pipeline.errors import IntegrityError, Refused
 from earnbook.pipeline.evaluations import NO_PATTERN, Patterns
 from earnbook.pipeline.generated import GeneratedEvents
-from earnbook.pipeline.operations import Operations, operation_columns
+from earnbook.pipeline.operations import Operations
 from earnbook.pipeline.partitions import RecordRows, decide_apart, new_patterns
 from earnbook.pipeline.people import Named, People
 from earnbook.pipeline.registry import Registry
@@ -271,14 +271,18 @@ class Engine:
         columns = self._columns(given)
         records = given.records
         self._groups = self._targets.look_up_batch(columns, given.rows.column("program").to_numpy())
+        money = self.operations.money
         work = work_of(
             program=np.maximum(given.rows.column("program").to_numpy(), 0),
-            group=self._groups,
+            group=np.where(money.group >= 0, money.group, self._groups),
             base=np.concatenate([base, np.zeros(given.beyond, np.int64)]),
             person=named.participant,
-            recipient=named.recipient,
+            recipient=np.where(money.operand >= 0, money.operand, named.recipient),
             kind=given.rows.column("record_kind").to_numpy(),
-            **operation_columns(given.rows, self.run),
+            operation=given.rows.column("operation").to_numpy(),
+            asset=money.asset,
+            amount=money.amount,
+            code=money.code,
         )
         if given.retried is not None:
             work[at.WORK_EVENT, : given.count] += given.retried

@@ -153,6 +153,7 @@ class Job:
                 assets=tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.ASSET)),
                 rules=self._owned(ObjectKind.RULE),
                 tiers=self._owned(ObjectKind.TIER),
+                rewards=self._owned(ObjectKind.REWARD),
                 default_program=None if default is None else _find_program(programs, default),
                 format=request.format,
                 mapping=None

@@ -13,14 +13,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger import layout as at
-from earnbook.ledger.amounts import classify_amount, classify_counter
+from earnbook.ledger.amounts import classify_counter
 from earnbook.ledger.budgets import reset_by_operation
 from earnbook.ledger.operate_groups import GroupVerbs
 from earnbook.ledger.operate_state import StateVerbs
@@ -41,6 +41,7 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.state import State
 from earnbook.pipeline.budgets import next_reset
+from earnbook.pipeline.operation_columns import MONEY_TYPES, MoneyColumns, money_columns
 from earnbook.pipeline.operation_fields import PROFILE_FIELDS
 from earnbook.pipeline.people import People
 from earnbook.pipeline.terms import KeyColumns, RunTerms
@@ -51,40 +52,13 @@ from earnbook.rules.times import parse_duration
 READ_AHEAD_ROWS = 4096
 """Operations whose fields are read together."""
 
-_MONEY = (int(OperationType.FUND), int(OperationType.BURN))
-_IN_KERNEL = (*_MONEY, int(OperationType.RETRY_EVENT))
+_IN_KERNEL = (*MONEY_TYPES, int(OperationType.RETRY_EVENT))
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _NAMING = r'"(group_id|id|on_behalf_of_participant_id)":'
 """Fields by which an operation may name holders beside its participant."""
 
 Fields = Mapping[str, Any]
 Place = TypeVar("Place")
-
-
-class OperationColumns(TypedDict):
-    """Per record, in log order; events have the defaults of `ledger.results.work_of`."""
-
-    operation: Int64s
-    asset: Int64s
-    amount: Int64s
-    code: Int64s
-
-
-def operation_columns(records: pa.Table, run: RunTerms) -> OperationColumns:
-    """Type, and for money operations asset index, amount in minor units and value code, of each record (§15.2)."""
-    count = records.num_rows
-    asset, amount, code = np.full(count, -1, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    operation = records.column("operation").to_numpy().astype(np.int64)
-    fields = records.column("fields")
-    for row in np.flatnonzero(np.isin(operation, _MONEY)).tolist():
-        values = json.loads(fields[row].as_py())
-        if "asset_id" not in values:
-            continue
-        asset[row] = run.asset_indexes.get(values["asset_id"], -1)
-        if asset[row] >= 0:
-            scale = run.terms.assets[asset[row]].scale
-            amount[row], code[row] = classify_amount(Decimal(str(values["amount"])), scale)
-    return OperationColumns(operation=operation, asset=asset, amount=amount, code=code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +148,9 @@ class Operations:
         self._verbs = StateVerbs(state, pool)
         self._groups = GroupVerbs(state, self._verbs, state.members)
         self.usage = AssetUsage(state)
+        self._asset_scales = {id_: run.terms.assets[index].scale for id_, index in run.asset_indexes.items()}
+        self.money = self._money_columns(pa.table({"operation": pa.array([], pa.int8())}))
+        """What the money operations of the batch say; `name` makes it."""
         self._named: dict[int, _Named] = {}
         self._carry: Mapping[OperationType, Callable[[_Operation], Outcome]] = {
             OperationType.UPSERT_PARTICIPANT: self._upsert_participant,
@@ -205,19 +182,24 @@ class Operations:
 
     def name(self, records: pa.Table) -> None:
         """Name the holders that the operations of a batch are about beside their participants."""
+        self.money = self._money_columns(records)
         self._named = {}
         fields = records.column("fields")
         if fields.null_count == len(fields):
             return
         is_naming = pc.match_substring_regex(fields, _NAMING).fill_null(False)
         is_naming = pc.or_(is_naming, pc.equal(records.column("operation"), int(OperationType.CREATE_GROUP)))
-        rows = np.flatnonzero(is_naming.to_numpy())
+        is_money = np.isin(records.column("operation").to_numpy(), MONEY_TYPES)
+        rows = np.flatnonzero(is_naming.to_numpy() & ~is_money)
         few = records.select(["operation", "idempotency_key", "fields"]).take(pa.array(rows)).to_pylist()
         naming = _Naming()
         for row, record in zip(rows.tolist(), few, strict=True):
             kind, key = OperationType(record["operation"]), record["idempotency_key"]
             naming.add(row, kind, key, json.loads(record["fields"]))
         self._named = naming.persons(self._people)
+
+    def _money_columns(self, records: pa.Table) -> MoneyColumns:
+        return money_columns(records, self._asset_scales, self._people, self._pool)
 
     def begin(self, records: pa.Table, persons: Int64s) -> None:
         """Take in the records of a batch; `persons` are their participants."""

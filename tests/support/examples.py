@@ -122,7 +122,7 @@ def _with_ids(runs: tuple[Run, ...], definitions: Mapping[str, Any]) -> tuple[Ru
     organization = uuid.uuid5(
         uuid.uuid5(uuid.NAMESPACE_DNS, "earnbook"), f"organization:{definitions['organization']['key']}"
     )
-    operations = {}
+    operations: dict[str, uuid.UUID] = {}
     for line in (line for run in runs for line in run.lines if '"type": "' in line and '"effective_at"' in line):
         fields = json.loads(line)
         program = fields.get("program_id")

@@ -135,13 +135,15 @@ def postings_follow_lot_moves(book: LogicalBook) -> Iterator[str]:
         overdrafts[*holder, asset, "AVAILABLE"] -= move.repaid
     lot_assets = {asset for _, asset in owners.values()} | {asset for _, _, asset in book.overdrafts}
     for entry in book.entries:
+        posted: dict[Account, int] = defaultdict(int)
         for posting in entry.postings:
-            account = posting.account
-            if account[0] not in HOLDERS or entry.asset not in lot_assets:
-                continue
-            overdraft = moved[entry.seq, account] - posting.amount
+            # A transfer to the same recipient twice has two postings for one account.
+            if posting.account[0] in HOLDERS and entry.asset in lot_assets:
+                posted[posting.account] += posting.amount
+        for account, amount in posted.items():
+            overdraft = moved[entry.seq, account] - amount
             if overdraft < 0 or (overdraft > 0 and (entry.action_type, account[3]) != ("DEBIT", "AVAILABLE")):
-                yield f"entry {entry.seq} posts {posting.amount} to {account}, its lots say {moved[entry.seq, account]}"
+                yield f"entry {entry.seq} posts {amount} to {account}, its lots say {moved[entry.seq, account]}"
             overdrafts[account] += overdraft
     for account, amount in overdrafts.items():
         expected = book.overdrafts.get((account[0], account[1] or "", account[2]), 0)

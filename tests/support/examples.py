@@ -132,11 +132,13 @@ def _with_ids(runs: tuple[Run, ...], definitions: Mapping[str, Any]) -> tuple[Ru
 
     def named(found: re.Match[str]) -> str:
         kind, name, place = found.groups()
+        # A row that is not there stands for an id that nobody has.
+        made_by = operations.get(name, organization)
         match kind:
             case "lot":
-                return str(uuid.uuid5(uuid.uuid5(operations[name], "entry:0"), f"lot:{place or 0}"))
+                return str(uuid.uuid5(uuid.uuid5(made_by, "entry:0"), f"lot:{place or 0}"))
             case "redemption":
-                return str(uuid.uuid5(operations[name], "redemption"))
+                return str(uuid.uuid5(made_by, "redemption"))
         return str(uuid.uuid5(organization, f"{kind}:{name}"))
 
     pattern = re.compile(r"@(lot|redemption|participant|group) ([\w-]+)(?: (\d+))?")

@@ -296,6 +296,9 @@ def redemptions_add_up(book: LogicalBook) -> Iterator[str]:
     redemptions = {redemption.log_seq: redemption for redemption in book.redemptions}
     undone: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for reversal in book.reversals:
+        if reversal.redemption not in redemptions:
+            yield f"reversal {reversal.log_seq} is of redemption {reversal.redemption}, which does not exist"
+            continue
         undone[reversal.redemption][0] += reversal.amount
         undone[reversal.redemption][1] += reversal.quantity or 0
         if not _is_redeemed(entries[reversal.entry_seq], "REDEMPTION_REVERSAL", redemptions[reversal.redemption], -1):

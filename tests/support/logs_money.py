@@ -249,6 +249,7 @@ REDEMPTION_STORIES: Sequence[tuple[str, ...]] = (
     ("credit", "redeem", "overdraw", "reverse a part", "reverse"),
     ("short credit", "short credit", "redeem", "wait", "reverse a part", "reverse"),
     ("short credit", "short credit", "redeem", "overdraw", "wait", "reverse"),
+    ("credit", "redeem", "credit", "reverse a part"),
     ("credit", "credit", "redeem", "drain the target", "reverse a part", "reverse"),
     ("large credit", "take", "take", "return one", "take", "return", "take"),
     ("large credit", "take two", "return one", "return"),

@@ -37,6 +37,10 @@ class Feature(StrEnum):
     """The operations on participants, enrollments, programs and asset links."""
     STATE = "state"
     """The operations on tags, counters and attributes."""
+    MONEY = "money"
+    """The operations on money, with filters, and transfers."""
+    REWARDS = "rewards"
+    """Redemption targets, the catalog, redemptions and their reversals."""
     RETRY = "retry"
     """`retry_event`."""
 

@@ -38,6 +38,7 @@ def lot_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
     wallets = np.where(source < 0, -source, 0)
     has_details = (root != columns["lot_seq"]) | (columns["matures_at"] != TIME_NONE) | (columns["reference"] >= 0)
     lots = {**columns, "wallet": wallets, "expires_at": _nullable_times(columns["expires_at"])}
+    lots["place"] = _places(columns["entry_seq"])
     few = {name: columns[name][has_details] for name in ("lot_seq", "root", "matures_at", "reference")}
     details = {**few, "matures_at": _nullable_times(few["matures_at"]), "reference": pool.texts(few["reference"])}
     return {"lots": table_of("lots", lots), "lot_details": table_of("lot_details", details)}
@@ -236,6 +237,13 @@ def _as_given(texts: pa.ChunkedArray, holders: Int64s, given: Int64s, by_id: Giv
     if follows.all():
         return None
     return pc.if_else(pa.array(follows), pa.scalar(None, pa.string()), texts)
+
+
+def _places(entries: Int64s) -> Int64s:
+    """The position of each row among those of its entry, which stand together."""
+    rows = np.arange(len(entries))
+    is_first = np.diff(entries, prepend=-1) != 0
+    return rows - np.maximum.accumulate(np.where(is_first, rows, 0))
 
 
 def _nullable_times(times: Int64s) -> pa.Array:

@@ -59,8 +59,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         reference=(_TEXT,),
     ),
     # An entry has all of its moves here, or none: then they follow from its movements. Written down are those of holds,
-    # releases, settles, transfers, reversals and redemptions into a holder, and the one move of a credit or maturity that
-    # repays overdraft.
+    # releases, settles, transfers, reversals and redemptions into a holder, and the one move of a credit or maturity
+    # that repays overdraft.
     "lot_moves": _schema(
         entry_seq=_I64,
         index=_I32,
@@ -161,8 +161,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
         # Number in `names`; of an ENROLLMENT the program's, of an ASSET_LINK the asset's, of a MEMBER the
-        # participant's, of a TIER the tier type's, of a REWARD the reward's; HolderField of a PARTICIPANT or GROUP, 0 for PROGRAM; of a
-        # SCHEDULED_EVENT 1 below a broadcast, else 0.
+        # participant's, of a TIER the tier type's, of a REWARD the reward's; HolderField of a PARTICIPANT or GROUP, 0
+        # for PROGRAM; of a SCHEDULED_EVENT 1 below a broadcast, else 0.
         key=_I32,
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all

@@ -17,8 +17,8 @@ from earnbook.pipeline.store import BookMode, BookSettings, open_book
 from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.verify_checks import CHECKS, Check
 from earnbook.pipeline.verify_finding import EXAMPLES_MAX, Finding
-from earnbook.pipeline.verify_redemptions import REDEMPTION_CHECKS
 from earnbook.pipeline.verify_keys import find_wrong_key_hashes
+from earnbook.pipeline.verify_redemptions import REDEMPTION_CHECKS
 from earnbook.pipeline.verify_seal import SEAL_CHECKS, verify_seals
 from earnbook.pipeline.verify_state import STATE_CHECKS
 

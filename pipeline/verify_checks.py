@@ -464,7 +464,7 @@ _LOG = (
         name="lot_ids_are_unique",
         property="I9",
         table="lots",
-        message="a lot is not at its place among those of its entry, so its id is another one's, or an entry makes several",
+        message="a lot is not at its place in its entry, so its id is another one's, or an entry makes several",
         query=f"""SELECT {_LOT_BATCH}, 'lot ' || lot_seq FROM (
                 SELECT lot_seq FROM store.lots WHERE place <> 0
                     AND place <> lot_seq - (SELECT min(lot_seq) FROM store.lots AS f WHERE f.entry_seq = lots.entry_seq)

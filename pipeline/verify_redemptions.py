@@ -21,7 +21,8 @@ def _limit(holders: str, field: str) -> str:
         LEFT JOIN (SELECT object, bool_or(snapshot ->> '$.{field}' IS NULL) AS is_free,
                 max(CAST(snapshot ->> '$.{field}' AS BIGINT)) AS most
             FROM store.definitions WHERE kind = {ObjectKind.REWARD} GROUP BY object) AS d ON d.object = c.reward
-        WHERE c.{holders} AND (c.redeemed_count < 0 OR d.object IS NULL OR NOT d.is_free AND c.redeemed_count > d.most)"""
+        WHERE c.{holders}
+            AND (c.redeemed_count < 0 OR d.object IS NULL OR NOT d.is_free AND c.redeemed_count > d.most)"""
 
 
 REDEMPTION_CHECKS = (

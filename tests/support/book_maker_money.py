@@ -14,10 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from earnbook.pipeline.commit import commit_batch
 from earnbook.pipeline.load import load_registry
 from earnbook.pipeline.registry import ObjectEntry
 from earnbook.pipeline.store import BookMode, open_book
-from earnbook.pipeline.commit import commit_batch
 from earnbook.pipeline.store_tables import BOOK_TABLES, ObjectKind
 from tests.support.book_maker import HOUR, LOYALTY, T0, BookMaker, MadeLot, make_small_book
 

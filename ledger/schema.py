@@ -234,15 +234,6 @@ class HolderField(IntEnum):
     NAME = 6  # of a group
 
 
-class RewardStatus(IntEnum):
-    """The status of a reward (A.2)."""
-
-    DRAFT = 1
-    ACTIVE = 2
-    OUT_OF_STOCK = 3
-    ARCHIVED = 4
-
-
 class ActionResult(IntEnum):
     """What became of one action of a matched rule (§18.5)."""
 

@@ -5,7 +5,7 @@ Each function takes the named arrays of `ledger.results` and gives one Arrow tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,18 @@ def lot_move_rows(columns: Rows, pool: StringPool) -> pa.Table:
 def reference_rows(columns: Rows, pool: StringPool) -> pa.Table:
     """References of entries whose lots do not carry them."""
     return table_of("entry_references", {**columns, "reference": pool.texts(columns["reference"])})
+
+
+def redemption_rows(columns: Rows, catalog: Callable[[Int64s], Mapping[str, Int64s]]) -> pa.Table:
+    """Redemptions, with version and unit cost of their rewards (`catalog` of reward numbers; a cost of -1: none)."""
+    found = catalog(columns["reward"])
+    costs = {"quantity": _nullable(columns["quantity"]), "unit_cost": _nullable(found["unit_cost"])}
+    return table_of("redemptions", {**columns, **found, **costs})
+
+
+def reversal_rows(columns: Rows) -> pa.Table:
+    """Reversals; no quantity is null."""
+    return table_of("reversals", {**columns, "quantity": _nullable(columns["quantity"])})
 
 
 def open_lot_rows(columns: Rows, pool: StringPool) -> pa.Table:
@@ -244,6 +256,11 @@ def _places(entries: Int64s) -> Int64s:
     rows = np.arange(len(entries))
     is_first = np.diff(entries, prepend=-1) != 0
     return rows - np.maximum.accumulate(np.where(is_first, rows, 0))
+
+
+def _nullable(numbers: Int64s) -> pa.Array:
+    """Numbers of which -1 stands for null."""
+    return pa.array(numbers, pa.int64(), mask=numbers < 0)
 
 
 def _nullable_times(times: Int64s) -> pa.Array:

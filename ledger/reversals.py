@@ -147,13 +147,19 @@ def _restore(
     accounts, account = vector(handles, ACCOUNTS), account_code(handles, slot, _AVAILABLE)
     available = accounts[chain_at(handles, slot, asset, _LOT_AVAILABLE) + 1] - 1
     held = accounts[chain_at(handles, slot, asset, _LOT_HELD) + 1] - 1
+    # The oldest of what arrives repays first (§9.7), though the youngest is given back first.
+    older = 0
+    for k in range(count):
+        older += rows[k, RESTORE_AMOUNT]
+    owed = repay(handles, slot, asset, older)
     first, overdue = -1, 0
     for k in range(count):
         if registers[R_FULL] != 0:
             break
         seq, part = rows[k, RESTORE_SEQ], rows[k, RESTORE_AMOUNT]
+        older -= part
         available, held = _walk_down(handles, available, k), _walk_down(handles, held, k)
-        left = part - repay(handles, slot, asset, part)
+        left = part - min(part, max(0, owed - older))
         arrived = -1
         if available >= 0 and lots[available, LOT_SEQ] == seq:
             before = lots[available, LOT_REMAINING]

@@ -118,6 +118,7 @@ class Redemptions:
         self._facts: dict[int, Facts] = {}
         self._expired: set[int] = set()
         self._seen = 0
+        self._payees: dict[int, int] = {}
 
     # --- before deciding --------------------------------------------------------------------------------------------
 
@@ -253,7 +254,7 @@ class Redemptions:
         if place == made.shape[1] or made[0, place] != log_seq:
             return None
         _, _, program, asset, amount, reward, quantity, target, entry = made[:, place].tolist()
-        payee = int(state.slots_of([target >> 2])[0]) if target > ACCOUNT_BREAKAGE else -1
+        payee = self._slot_of_account(target) if target > ACCOUNT_BREAKAGE else -1
         return Redemption(
             log_seq=log_seq,
             slot=int(slot_of(state.handles, person)),
@@ -267,6 +268,11 @@ class Redemptions:
             payee=payee,
             parts=self._parts(entry, is_written=target > ACCOUNT_BREAKAGE),
         )
+
+    def _slot_of_account(self, account: int) -> int:
+        if account not in self._payees:
+            self._payees[account] = int(self._state.slots_of([account >> 2])[0])
+        return self._payees[account]
 
     def _parts(self, entry: int, *, is_written: bool) -> tuple[tuple[int, int], ...]:
         """What an entry of the batch consumed; `is_written` where it has its lot moves written down."""

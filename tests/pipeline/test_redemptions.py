@@ -1,4 +1,4 @@
-"""Redemptions, reversals, rewards and transfers in the book: views, cuts into batches and runs, reports (§16, §20.1)."""
+"""Redemptions, reversals, rewards and transfers in the book: views, cuts into runs, reports (§16, §20.1)."""
 
 from __future__ import annotations
 

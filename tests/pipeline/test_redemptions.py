@@ -15,9 +15,11 @@ import pytest
 
 from earnbook.pipeline import reports
 from earnbook.pipeline.drive import run
+from earnbook.pipeline.load import bring_checkpoint_forward
+from earnbook.pipeline.store import BookMode, open_book
 from earnbook.pipeline.verify import verify_book
-from tests.support.book_maker import LOYALTY
-from tests.support.book_maker_money import CARD, make_money_book
+from tests.support.book_maker import LOYALTY, make_small_book
+from tests.support.book_maker_money import CARD, make_money_book, redeem, reverse
 from tests.support.command_line import run_command
 from tests.support.engines import run_in, run_request
 from tests.support.examples import load_example
@@ -113,6 +115,25 @@ def test_every_recipient_of_a_transfer_is_a_posting_and_a_lot(made: duckdb.DuckD
 def test_a_lot_that_comes_back_after_the_checkpoint_is_open(made: duckdb.DuckDBPyConnection) -> None:
     query = "SELECT lot_seq, remaining_minor, status FROM lots WHERE holder = 'alice' ORDER BY lot_seq"
     assert rows(made, query) == [(1, 0, "EXPIRED"), (2, 0, "CONSUMED"), (5, 2500, "AVAILABLE")]
+
+
+def test_a_lot_that_was_closed_in_the_checkpoint_can_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "shop.duckdb"
+    maker = make_small_book(path)
+    redemption = redeem(maker, "alice", 500, key="r-1", target=2)
+    maker.commit()
+    reverse(maker, redemption, [(2, 300)], key="v-1")
+    maker.commit(checkpoint=False)
+    with duckdb.connect(path, read_only=True) as book:
+        assert rows(book, "SELECT count(*) FROM store.open_lots WHERE lot_seq = 2") == [(0,)]
+        assert rows(book, "SELECT remaining_minor, status FROM lots WHERE lot_seq = 2") == [(300, "AVAILABLE")]
+    assert verify_book(path).findings == ()
+    with open_book(path, mode=BookMode.WRITE) as opened, opened.session() as connection:
+        assert bring_checkpoint_forward(connection)
+        kept = (
+            "SELECT remaining, status, expires_at, hold_reference, provisional FROM store.open_lots WHERE lot_seq = 2"
+        )
+        assert rows(connection, kept) == [(300, 2, None, None, False)]
 
 
 def test_an_entry_shows_its_redemption(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class BookMaker:
     overdrafts: dict[tuple[int, int], int] = field(default_factory=dict)
     cells: dict[str, dict[tuple[int, int], dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
     reward_counts: dict[tuple[int, int], int] = field(default_factory=dict)
+    redemptions: dict[int, dict[str, Any]] = field(default_factory=dict)
     touched: set[tuple[int, int]] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 

@@ -91,6 +91,7 @@ def redeem(maker: BookMaker, who: str, amount: int, *, key: str, target: int, qu
         row |= {"reward": 1, "reward_version": 1, "quantity": quantity, "unit_cost": CARD_COST}
         _count(maker, row["holder"], quantity)
     maker.rows["redemptions"].append(row)
+    maker.redemptions[log_seq] = row
     return log_seq
 
 
@@ -98,7 +99,7 @@ def reverse(
     maker: BookMaker, redemption: int, parts: Sequence[tuple[int, int]], *, key: str, quantity: int | None = None
 ) -> int:
     """A reversal that restores these amounts into lots of the redeemer; returns its log_seq."""
-    was = next(row for row in maker.rows["redemptions"] if row["log_seq"] == redemption)
+    was = maker.redemptions[redemption]
     amount = sum(part for _, part in parts)
     log_seq = maker.operation(8, key, maker.clock, '{"reason":"Returned"}')
     account = was["holder"] * 4 + 1

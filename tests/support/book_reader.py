@@ -239,7 +239,8 @@ def _lot(row: dict[str, Any]) -> Lot:
 
 
 def _redemption(row: dict[str, Any]) -> Redemption:
-    return Redemption(**row, target=(row.pop("target_type"), row.pop("target")))
+    target = (row.pop("target_type"), row.pop("target"))
+    return Redemption(**row, target=target)
 
 
 def _evaluation(row: dict[str, Any]) -> Evaluation:

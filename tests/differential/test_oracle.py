@@ -12,7 +12,7 @@ import pytest
 
 from earnbook.rules.definitions import check_definitions
 from tests.support.examples import load_example
-from tests.support.features import EVERYTHING, Feature
+from tests.support.features import ABOUT_MONEY, EVERYTHING, Feature
 from tests.support.invariants import violations
 from tests.support.logical import Budget, Entry, Group, LogicalBook, LotMove
 from tests.support.logs import random_scenario
@@ -71,7 +71,6 @@ WANTED = {
     *("unlink_asset ASSET_IN_USE", "link_asset ALREADY_LINKED", "retry_event EVENT_NOT_FAILED"),
     *("retry_event EVENT_NOT_FOUND", "reset_budget BUDGET_NOT_FOUND", "set_counter COUNTER_OUT_OF_RANGE"),
 }
-MONEY = frozenset({Feature.MONEY, Feature.REWARDS, Feature.HOLDS, Feature.MEMBERS, Feature.GROUPS})
 WANTED_OF_MONEY = {
     *("adjust INSUFFICIENT_BALANCE", "adjust INSUFFICIENT_WALLET", "adjust INVALID_LOT_DATES", "adjust OK"),
     *("adjust ASSET_ARCHIVED", "adjust MAX_TRANSACTION_EXCEEDED", "adjust AMOUNT_OVERFLOW"),
@@ -155,7 +154,7 @@ def test_random_logs_of_every_feature_reach_what_they_are_for() -> None:
 def test_random_logs_of_money_reach_what_they_are_for() -> None:
     reached: set[str] = set()
     for seed in range(150):
-        book = run_oracle(random_scenario(seed, seed % 3, MONEY))
+        book = run_oracle(random_scenario(seed, seed % 3, ABOUT_MONEY))
         reached |= _marks(book) | {f"rejected {reject.reason}" for reject in book.rejects}
         reached |= {f"{row.target[0]} {row.status}" for row in book.redemptions}
         reached |= {

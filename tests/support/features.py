@@ -50,6 +50,9 @@ Features: TypeAlias = frozenset[Feature]
 BASIC: Features = frozenset()
 EVERYTHING: Features = frozenset(Feature)
 
+ABOUT_MONEY: Features = frozenset({Feature.MONEY, Feature.REWARDS, Feature.HOLDS, Feature.MEMBERS, Feature.GROUPS})
+"""What meets the operations on money most."""
+
 EVENT_TYPES: dict[Feature, tuple[str, ...]] = {
     Feature.HOLDS: (
         *("visit", "visit", "hold", "hold", "release", "release", "forfeit"),

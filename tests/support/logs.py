@@ -32,11 +32,13 @@ def random_scenario(definitions_seed: int, log_seed: int, features: Features = B
     return Scenario(definitions=definitions, runs=tuple(_runs(chance, definitions, features)))
 
 
-def random_month(definitions_seed: int, log_seed: int, rows: int) -> Scenario:
+def random_month(definitions_seed: int, log_seed: int, rows: int, features: Features = BASIC) -> Scenario:
     """One run in no order, under the clock of its events."""
-    definitions = random_definitions(definitions_seed)
+    definitions = random_definitions(definitions_seed, features)
+    features = drawn_features(definitions_seed, features)
     chance = random.Random(f"month {definitions_seed} {log_seed}")
-    return Scenario(definitions=definitions, runs=(Run(lines=tuple(random_log(chance, definitions, rows))),))
+    lines = tuple(random_log(chance, definitions, rows, features))
+    return Scenario(definitions=definitions, runs=(Run(lines=lines),))
 
 
 def cut_by_days(scenario: Scenario, days: int) -> Scenario:

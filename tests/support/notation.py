@@ -1,7 +1,8 @@
 """The ledger notation of §1.4: parsed into steps, and compared with a logical book.
 
-Steps are separated by ` ; `. Beside the `wallet` of an entry's program, `shop.wallet` is that of program `shop`. The entries of a book must be exactly the entry steps, in their order; balances and lots
-are those after the entries before them; a `! CODE` step is a record that failed at that place.
+Steps are separated by ` ; `. The entries of a book must be exactly the entry steps, in their order; balances and lots
+are those after the entries before them; a `! CODE` step is a record that failed at that place. Beside the `wallet` of
+an entry's program, `shop.wallet` is that of program `shop`.
 """
 
 from __future__ import annotations

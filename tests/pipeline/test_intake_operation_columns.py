@@ -118,7 +118,7 @@ def lines(draw: st.DrawFn) -> str:
     row = draw(rows_of_texts())
     raw = {"recipients", "lot_ids", *draw(st.sets(st.sampled_from(("amount", "allow_negative", "external_id"))))}
     members = {
-        name: value if name in raw and value else json.dumps(value, ensure_ascii=draw(st.booleans()))
+        name: value if name in raw and value.strip() else json.dumps(value, ensure_ascii=draw(st.booleans()))
         for name, value in row.items()
     }
     if draw(st.sampled_from((True, False, False))):

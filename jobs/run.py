@@ -81,6 +81,12 @@ class _FailOn(click.ParamType[frozenset[str]]):
     show_default=True,
     help="A known key with another payload: reject the row, or count it as a duplicate.",
 )
+@click.option(
+    "--control",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Refuse the run unless its operations tie to these totals: CSV of type,asset,records,amount.",
+)
 @click.option("--max-rejects", type=click.IntRange(min=0), metavar="N", help="Refuse the run at more rejected rows.")
 @click.option(
     "--partitions",
@@ -129,6 +135,7 @@ def command(
     allow_late: bool,
     assume_utc: bool,
     on_conflict: str,
+    control: Path | None,
     max_rejects: int | None,
     partitions: int,
     batch_size: int,
@@ -173,6 +180,7 @@ def command(
                 no_horizon=no_horizon,
                 assume_utc=assume_utc,
                 ignore_conflicts=on_conflict == "ignore",
+                control=control,
                 max_rejects=max_rejects,
                 batch_records=batch_size,
                 partitions=partitions,

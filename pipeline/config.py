@@ -90,6 +90,8 @@ class RunRequest:
     assume_utc: bool = False
     ignore_conflicts: bool = False
     max_rejects: int | None = None
+    control: Path | None = None
+    """A file of control totals (`pipeline.control`) that the operations must tie to."""
     batch_records: int = BATCH_RECORDS_DEFAULT
     max_generated: int | None = None
     """How many events a batch may generate; None: as `GENERATED_FACTOR` says."""

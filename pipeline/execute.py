@@ -97,7 +97,6 @@ from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.templates import Template, template_rows
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
-from earnbook.rules.definitions_ids import object_id
 from earnbook.rules.tiers import tier_value
 from earnbook.rules.times import next_cron_tick
 from earnbook.rules.values import Timestamp, Value
@@ -216,7 +215,7 @@ class Engine:
         self._lock = RLock()
         self._numbers: list[list[int]] = [[NO_PATTERN] for _ in range(partitions)]
         self.templates: tuple[Template, ...] = run.templates
-        self.generated = GeneratedEvents(organization_id, [program.id for program in run.definitions], self.people)
+        self.generated = GeneratedEvents([program.id for program in run.definitions], self.people)
         self.load_enrolled: Callable[[int], None] = _nobody_to_load
         """Brings every holder enrolled in a program (its slot) into the state; the shell sets it."""
         self._ruleset = ruleset
@@ -510,8 +509,7 @@ class Engine:
         else:
             origin = self.people.origins()[person]
             known = person if origin < 0 else int(origin)
-            external_id = self.people.texts(np.array([known]))[0].as_py()
-            participant_id = object_id(self.organization_id, "participant", external_id)
+            external_id, participant_id = self.people.participant_of(known)
         identity: dict[str, Value] = {
             "id": participant_id,
             "external_id": external_id,

@@ -24,14 +24,12 @@ from earnbook.pipeline.records import Given
 from earnbook.pipeline.retries import EventName
 from earnbook.pipeline.rows import table_of
 from earnbook.pipeline.templates import Template
-from earnbook.rules.definitions_ids import object_id
 
 
 class GeneratedEvents:
     """The keys of one run's generated events; `begin` a batch, then ask."""
 
-    def __init__(self, organization_id: str, program_ids: Sequence[str], people: People) -> None:
-        self._organization_id = organization_id
+    def __init__(self, program_ids: Sequence[str], people: People) -> None:
         self._program_ids = program_ids
         self._people = people
         self._parents: dict[int, str] = {}
@@ -71,8 +69,8 @@ class GeneratedEvents:
         persons = state.table(at.PERSON_SLOTS)[: state.persons, 0]
         # Whoever was named by id as well is the person without origin.
         named = np.flatnonzero(np.isin(persons, slots) & (state.table(at.PERSON_ORIGINS)[: state.persons, 0] < 0))
-        for slot, text in zip(persons[named].tolist(), self._people.texts(named).to_pylist(), strict=True):
-            self._participants[slot] = (text, object_id(self._organization_id, "participant", text))
+        for slot, person in zip(persons[named].tolist(), named.tolist(), strict=True):
+            self._participants[slot] = self._people.participant_of(person)
 
     def rows(self, state: State, patterns: Int64s) -> dict[str, pa.Table]:
         """The rows of `events` and `generated_events` of what the batch generated, in log order."""

@@ -28,6 +28,7 @@ from earnbook.pipeline.clock import Clock, format_time, old_event_time, old_even
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
 from earnbook.pipeline.commit_checks import BatchCounts, BatchHeader
 from earnbook.pipeline.config import GENERATED_FACTOR, ClockMode, InputReport, Progress, RunReport, RunRequest
+from earnbook.pipeline.control import control_totals, read_control, refuse_uncontrolled
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
@@ -183,6 +184,10 @@ class Job:
             staged=staged, request=self._request, clock=self._clock, find_originals=self._find_originals
         )
         look_ahead.refuse_rejects()
+        if self._request.control is not None:
+            symbols = {entry.id: entry.key for entry in self._registry.objects(ObjectKind.ASSET)}
+            stated = read_control(self._request.control)
+            refuse_uncontrolled(self._request.control, stated, control_totals(staged.operations(), symbols))
         for source in staged.sources:
             self._warnings.extend(source.warnings)
         oldest = old_event_time(self._clock)

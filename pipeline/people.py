@@ -175,6 +175,11 @@ class People:
         former = self._id_persons.get(derived)
         return [] if former is None or derived == text else [former]
 
+    def participant_of(self, person: int) -> tuple[str, str]:
+        """External id and id (§2.3) of the participant that a person, an external id, is or would be."""
+        external_id = self.texts(np.array([person]))[0].as_py()
+        return external_id, self._own_ids.get(person) or object_id(self._organization_id, "participant", external_id)
+
     def own_ids(self, persons: Int64s) -> pa.Array:
         """The ids that were given to external ids at creation; null where the id follows from the external id."""
         return pa.array([self._own_ids.get(person) for person in persons.tolist()], pa.string())

@@ -43,6 +43,36 @@ def test_the_logs_reach_what_they_are_for() -> None:
     assert all(any(record.parent for record in book.records) for book in books)
 
 
+@pytest.mark.parametrize("mode", ["closures", "kernel"])
+@pytest.mark.parametrize("batch_records", [1, 10])
+def test_generated_events_carry_the_id_that_their_participant_was_given(mode: str, batch_records: int) -> None:
+    own_id = "3652e4b6-0c23-5051-9a5e-94221e7df14b"
+    broadcast = {"type": "BROADCAST", "event_name": "hello"}
+    note = {"type": "SET_ATTRIBUTE", "key": "id", "value": "=participant.id"}
+    rules = [
+        {"key": "party", "name": "Party", "order": 1, "condition": "event.type == 'party'", "actions": [broadcast]},
+        {"key": "hello", "name": "Hello", "order": 2, "condition": "event.type == 'hello'", "actions": [note]},
+    ]
+    definitions = {
+        "organization": {"key": "demo", "name": "Demo"},
+        "assets": [],
+        "programs": [{"key": "loyalty", "name": "Loyalty", "rules": rules}],
+    }
+    head = {"program_id": "loyalty", "external_id": "Zoë"}
+    member = {
+        "type": "upsert_participant",
+        "id": own_id,
+        "idempotency_key": "o1",
+        "effective_at": "2026-01-01T00:00:00Z",
+    }
+    party = {"idempotency_key": "e1", "event_timestamp": "2026-01-02T00:00:00Z", "event_data": {"type": "party"}}
+    lines = tuple(json.dumps(head | row) for row in (member, party))
+    scenario = Scenario(definitions=definitions, runs=(Run(clock="event", lines=lines),))
+    book = run_oracle(scenario)
+    assert book.records[-1].idempotency_key.endswith(f":0:{own_id}")
+    assert differences(book, run_engine(scenario, mode=mode, batch_records=batch_records)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_many_generated_events_and_retries(seed: int) -> None:

@@ -29,6 +29,7 @@ from earnbook.ledger.schema import TIME_MAX, Bucket, Direction, Int64s, Operatio
 from earnbook.pipeline.operation_fields import ALL
 from earnbook.pipeline.people import People
 from earnbook.pipeline.source_bytes import Bools, gather
+from earnbook.pipeline.source_lists import split_lists
 from earnbook.pipeline.source_scan import PLAIN, build_trie, scan_objects
 from earnbook.pipeline.source_text import Texts, from_arrow, present_rows, to_arrow
 from earnbook.rules.times import parse_duration
@@ -244,46 +245,15 @@ def _parts(recipients: pa.Array, scales: Int64s, people: People) -> tuple[Int64s
     `scales` are those of the operations' assets.
     """
     texts = from_arrow(recipients)
-    counts = np.zeros(len(recipients), np.int64)
-    # Every recipient has at least 20 bytes: its braces, and the name of its amount with quotes and value.
-    room = int((np.diff(texts.offsets) // 20 + 1).sum())
-    starts, ends = np.zeros(room, np.int64), np.zeros(room, np.int64)
-    found = _split_objects(texts.data, texts.offsets, texts.present, counts, starts, ends)
-    fields = _span_members(texts.data, starts[:found], ends[:found], _RECIPIENT_FIELDS)
-    rows = np.zeros((found, at.PART_COLUMNS), np.int64)
+    lists = split_lists(texts)
+    counts = np.maximum(lists.counts, 0)
+    fields = _span_members(texts.data, lists.starts, lists.ends, _RECIPIENT_FIELDS)
+    rows = np.zeros((len(lists.starts), at.PART_COLUMNS), np.int64)
     rows[:, at.PART_AMOUNT], rows[:, at.PART_CODE] = _minor_units(fields["amount"], np.repeat(scales, counts))
     by_key = people.name_external_ids(fields["external_id"])
     rows[:, at.PART_PERSON] = np.where(by_key >= 0, by_key, people.name_participant_ids(fields["participant_id"]))
     rows[:, at.PART_GROUP] = people.name_groups(fields["group_id"])
     return rows, counts
-
-
-@numba.njit(cache=True, nogil=True)
-def _split_objects(data: UInt8s, offsets: Int64s, present: Bools, counts: Int64s, starts: Int64s, ends: Int64s) -> int:
-    """First byte and end of each object in canonical lists of flat objects; their number, and per list in `counts`."""
-    found = 0
-    for row in range(len(counts)):
-        if not present[row]:
-            continue
-        is_text = False
-        at_byte = offsets[row]
-        while at_byte < offsets[row + 1]:
-            c = data[at_byte]
-            if is_text:
-                if c == 92:
-                    at_byte += 1
-                elif c == 34:
-                    is_text = False
-            elif c == 34:
-                is_text = True
-            elif c == 123:
-                starts[found] = at_byte
-            elif c == 125:
-                ends[found] = at_byte + 1
-                counts[row] += 1
-                found += 1
-            at_byte += 1
-    return found
 
 
 # --- amounts --------------------------------------------------------------------------------------------------------

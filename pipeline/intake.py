@@ -57,13 +57,14 @@ _SHOWN_CHARACTERS_MAX = 60
 class Contract:
     """What rows are checked against: objects by id or key, the default program, and the limits of time (§4.3, §4.6).
 
-    `rules` and `tiers` stand with the index of their program.
+    `rules`, `tiers` and `rewards` stand with the index of their program.
     """
 
     programs: tuple[Reference, ...]
     assets: tuple[Reference, ...] = ()
     rules: tuple[tuple[int, Reference], ...] = ()
     tiers: tuple[tuple[int, Reference], ...] = ()
+    rewards: tuple[tuple[int, Reference], ...] = ()
     default_program: int | None = None
     horizon_us: int | None = None
     assume_utc: bool = False
@@ -71,6 +72,7 @@ class Contract:
     asset_ids: Mapping[str, str] = field(init=False)
     rule_ids: Mapping[tuple[int, str], str] = field(init=False)
     tier_ids: Mapping[tuple[int, str], str] = field(init=False)
+    reward_ids: Mapping[tuple[int, str], str] = field(init=False)
 
     def __post_init__(self) -> None:
         programs = {program.key: number for number, program in enumerate(self.programs)}
@@ -80,6 +82,7 @@ class Contract:
         object.__setattr__(self, "asset_ids", assets)
         object.__setattr__(self, "rule_ids", _ids_of(self.rules))
         object.__setattr__(self, "tier_ids", _ids_of(self.tiers))
+        object.__setattr__(self, "reward_ids", _ids_of(self.rewards))
 
     def program_number(self, text: str) -> int | None:
         """The index of the program that a text names; text of UUID form is always an id (§2.2)."""
@@ -96,6 +99,10 @@ class Contract:
     def tier_id(self, program: int, text: str) -> str:
         """The id of the tier type of a program that a text names; the text itself where there is no such type."""
         return self.tier_ids.get((program, text.lower() if is_uuid(text) else text), text)
+
+    def reward_id(self, program: int, text: str) -> str:
+        """The id of the reward of a program that a text names; the text itself where there is no such reward."""
+        return self.reward_ids.get((program, text.lower() if is_uuid(text) else text), text)
 
 
 def _ids_of(objects: tuple[tuple[int, Reference], ...]) -> dict[tuple[int, str], str]:
@@ -184,7 +191,7 @@ def check_key(values: Mapping[str, Value]) -> str:
         raise RowMistake(
             RejectReason.MISSING_IDEMPOTENCY_KEY, name, "idempotency_key is missing: give every row a key of its own"
         )
-    text = _text_or_integer(value)
+    text = text_or_integer(value)
     if text is None:
         why = f"idempotency_key must be a text, not {shown(value)}"
     elif len(text) > KEY_CHARACTERS_MAX:
@@ -251,7 +258,12 @@ def _is_text(value: Value) -> bool:
     return isinstance(value, str) and not isinstance(value, NumberText)
 
 
-def _text_or_integer(value: Value) -> str | None:
+def with_offset(text: str, contract: Contract) -> str:
+    """A time as text, taken as UTC where it has no offset and the run says so (§4.6)."""
+    return f"{text}Z" if contract.assume_utc and _NO_OFFSET.fullmatch(text) is not None else text
+
+
+def text_or_integer(value: Value) -> str | None:
     """Text as it is, a JSON integer as its decimal text (§3.2); None for anything else."""
     if isinstance(value, NumberText):
         if _INTEGER.fullmatch(value) is None:
@@ -266,7 +278,7 @@ def _parse_time(value: Value, name: str, contract: Contract) -> int:
         raise RowMistake(RejectReason.INVALID_TIMESTAMP, name, why)
     has_no_offset = _NO_OFFSET.fullmatch(value) is not None
     try:
-        return parse_timestamp(f"{value}Z" if has_no_offset and contract.assume_utc else value)
+        return parse_timestamp(with_offset(value, contract))
     except ValueError as error:
         why = f"{name}: {error}: write it such as 2026-01-31T12:00:00Z"
         if has_no_offset and not contract.assume_utc:
@@ -313,7 +325,7 @@ def _check_recipient(values: Mapping[str, Value]) -> tuple[Given, str | None]:
 
 def check_holder(value: Value, name: str, reason: RejectReason) -> str:
     """Checks 13 and 15 of an external id."""
-    text = _text_or_integer(value)
+    text = text_or_integer(value)
     if text is None:
         raise RowMistake(reason, name, f"{name} must be a text, not {shown(value)}")
     if text == "":

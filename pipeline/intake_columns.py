@@ -3,7 +3,7 @@
 A column reader hands over a `Draft`: the fields of §3.2 as columns, event_data as JSON text with its cells, and which
 rows it could not read plainly. Here the plain checks of §3.5 run over the columns; what fails any of them, or is an
 operation, is *doubtful* and is read again as one row and examined exactly. So columns never produce a verdict of their
-own other than "accepted as it stands".
+own other than "accepted as it stands". What is true of events here, `intake_operation_columns` does with operations.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ import pyarrow.compute as pc
 from earnbook.ledger.pool import StringPool, hash_texts
 from earnbook.ledger.schema import Int8s, Int32s, Int64s, Kind, RecordKind
 from earnbook.pipeline.intake import (
-    KEY_CHARACTERS_MAX,
-    KEY_PREFIX_RESERVED,
-    UUID_PATTERN,
     Contract,
     Record,
     Row,
@@ -31,10 +28,12 @@ from earnbook.pipeline.intake import (
     is_operation,
 )
 from earnbook.pipeline.intake_json import cell_of
+from earnbook.pipeline.intake_operation_columns import OperationDraft, PlainOperations, plain_operations
 from earnbook.pipeline.intake_operations import examine_operation
+from earnbook.pipeline.intake_plain import plain_keys, plain_lengths, plain_uuids, program_numbers
 from earnbook.pipeline.records import Given, Reject, cell_names, records_schema
 from earnbook.pipeline.source_bytes import Bools
-from earnbook.pipeline.source_text import from_arrow, present_rows
+from earnbook.pipeline.source_text import present_rows
 
 CellColumns: TypeAlias = Sequence[tuple[Int8s, Int64s, Int8s]]
 """Per event path: kinds, values (TEXT already as codes) and scales."""
@@ -56,7 +55,8 @@ class Draft:
 
     `texts` holds the event fields that are texts, null for absent; a field without column is missing. `timestamps` are
     microseconds with `is_timed` where they are good. `event_data` and `cells` count where a row is not doubtful.
-    `unknown` says which rows have each unknown top-level field.
+    `unknown` says which rows have each unknown top-level field. Operations are doubtful here; `operations` are those
+    whose fields the reader has as columns too.
     """
 
     source_rows: Int64s
@@ -67,6 +67,7 @@ class Draft:
     cells: CellColumns
     doubtful: Bools
     unknown: Mapping[str, Bools] = field(default_factory=dict)
+    operations: OperationDraft | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +91,16 @@ def conform(draft: Draft, intake: Intake, read_row: RowReader, read_raw: RawRead
     """Conform all rows of a draft."""
     plain = _plain_columns(draft, intake.contract)
     good = np.flatnonzero(plain.good)
-    records = _plain_batch(draft, plain, intake, good)
+    batches = [_plain_batch(draft, plain, intake, good)]
+    is_left = ~plain.good
+    if draft.operations is not None:
+        operations = plain_operations(draft.operations, intake.contract)
+        batches.append(_operation_batch(operations, draft, intake))
+        is_left[operations.rows] = False
     exact: list[tuple[int, Record]] = []
     rejects: list[Reject] = []
     unknown = Counter({name: int(np.count_nonzero(rows & plain.good)) for name, rows in draft.unknown.items()})
-    for index in np.flatnonzero(~plain.good).tolist():
+    for index in np.flatnonzero(is_left).tolist():
         source_row = int(draft.source_rows[index])
         try:
             record = examine(read_row(index), intake.contract)
@@ -104,9 +110,12 @@ def conform(draft: Draft, intake: Intake, read_row: RowReader, read_raw: RawRead
         exact.append((source_row, record))
         unknown.update(record.unknown_fields)
     if exact:
-        records = _in_row_order(records, record_rows(exact, intake.source, intake.paths, intake.pool))
+        batches.append(record_rows(exact, intake.source, intake.paths, intake.pool))
     return Conformed(
-        records=records, rejects=tuple(rejects), rows_read=len(draft.source_rows), unknown_fields=dict(+unknown)
+        records=_in_row_order(batches),
+        rejects=tuple(rejects),
+        rows_read=len(draft.source_rows),
+        unknown_fields=dict(+unknown),
     )
 
 
@@ -150,8 +159,8 @@ def _plain_columns(draft: Draft, contract: Contract) -> _Plain:
     good = ~draft.doubtful & draft.is_timed
     if contract.horizon_us is not None:
         good &= draft.timestamps <= contract.horizon_us
-    good &= _plain_keys(_text(draft, "idempotency_key"))
-    program = _programs(_text(draft, "program_id"), contract)
+    good &= plain_keys(_text(draft, "idempotency_key"))
+    program = program_numbers(_text(draft, "program_id"), contract)
     good &= program >= 0
     given, participant, is_plain = _holders(
         _text(draft, "external_id"), _text(draft, "participant_id"), Given.EXTERNAL_ID, Given.PARTICIPANT_ID
@@ -174,47 +183,14 @@ def _text(draft: Draft, name: str) -> pa.Array:
     return pa.nulls(len(draft.source_rows), pa.string()) if column is None else column
 
 
-def _plain_keys(keys: pa.Array) -> Bools:
-    plain = _plain_lengths(keys)
-    reserved = pc.starts_with(keys, pattern=KEY_PREFIX_RESERVED).fill_null(False).to_numpy(zero_copy_only=False)
-    plain &= ~reserved
-    texts = from_arrow(keys)
-    if not texts.data.all():
-        plain &= ~pc.match_substring(keys, "\0").fill_null(False).to_numpy(zero_copy_only=False)
-    return plain
-
-
-def _plain_lengths(texts: pa.Array) -> Bools:
-    """Texts that are present, not empty, and surely not too long; bytes bound characters from above."""
-    offsets = from_arrow(texts).offsets
-    lengths = np.diff(offsets)
-    return present_rows(texts) & (lengths > 0) & (lengths <= KEY_CHARACTERS_MAX)
-
-
-def _programs(texts: pa.Array, contract: Contract) -> Int32s:
-    """The program's index per row, -1 where the exact check must speak."""
-    default = -1 if contract.default_program is None else contract.default_program
-    encoded = texts.dictionary_encode()
-    numbers = [_number(contract, text) for text in encoded.dictionary.to_pylist()]
-    codes = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
-    programs: Int32s = np.array([*numbers, default], np.int32)[codes]
-    return programs
-
-
-def _number(contract: Contract, text: str) -> int:
-    number = contract.program_number(text)
-    return -1 if number is None else number
-
-
 def _holders(keys: pa.Array, ids: pa.Array, key_bit: Given, id_bit: Given) -> tuple[Int8s, pa.Array, Bools]:
     """(bit of the field given, the text as given, whether the row is plain) from the key and the id column."""
     by_key, by_id = present_rows(keys), present_rows(ids)
     given = np.where(by_key, np.int8(key_bit), np.where(by_id, np.int8(id_bit), np.int8(0)))
-    plain = (~by_key | _plain_lengths(keys)) & ~(by_key & by_id)
+    plain = (~by_key | plain_lengths(keys)) & ~(by_key & by_id)
     if not by_id.any():
         return given, keys, plain
-    is_uuid = pc.match_substring_regex(ids, UUID_PATTERN).fill_null(True).to_numpy(zero_copy_only=False)
-    return given, pc.coalesce(keys, ids), plain & is_uuid
+    return given, pc.coalesce(keys, ids), plain & plain_uuids(ids)
 
 
 def _plain_batch(draft: Draft, plain: _Plain, intake: Intake, good: Int64s) -> pa.RecordBatch:
@@ -247,16 +223,43 @@ def _plain_batch(draft: Draft, plain: _Plain, intake: Intake, good: Int64s) -> p
     return _batch(columns, len(intake.paths))
 
 
+def _operation_batch(operations: PlainOperations, draft: Draft, intake: Intake) -> pa.RecordBatch:
+    """Good operations as records; no rule reads anything of them."""
+    rows = len(operations.rows)
+    columns: dict[str, pa.Array] = {
+        "position": pa.array(np.zeros(rows, np.int64)),
+        "source": pa.array(np.full(rows, intake.source, np.int32)),
+        "source_row": pa.array(draft.source_rows[operations.rows]),
+        "record_kind": pa.array(np.full(rows, int(RecordKind.OPERATION), np.int8)),
+        "operation": pa.array(operations.operation),
+        "program": pa.array(operations.program),
+        "idempotency_key": operations.keys,
+        "key_hash": pa.array(hash_texts(operations.keys)),
+        "timestamp": pa.array(operations.timestamps),
+        "given": pa.array(operations.given),
+        "participant": operations.participants,
+        "recipient": pa.nulls(rows, pa.string()),
+        "event_data": pa.nulls(rows, pa.string()),
+        "fields": operations.fields,
+    }
+    for path in range(len(intake.paths)):
+        absent = (np.zeros(rows, np.int8), np.zeros(rows, np.int64), np.zeros(rows, np.int8))
+        columns.update(zip(cell_names(path), map(pa.array, absent), strict=True))
+    return _batch(columns, len(intake.paths))
+
+
 def _batch(columns: Mapping[str, pa.Array], paths: int) -> pa.RecordBatch:
     schema = records_schema(paths)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _in_row_order(plain: pa.RecordBatch, exact: pa.RecordBatch) -> pa.RecordBatch:
-    if len(plain) == 0:
-        return exact
-    both = pa.concat_batches([plain, exact])
-    return both.take(pa.array(np.argsort(both.column("source_row").to_numpy(), kind="stable")))
+def _in_row_order(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """The rows of batches, each in row order, in the order of all."""
+    filled = [batch for batch in batches if len(batch)]
+    if len(filled) < 2:
+        return filled[0] if filled else batches[0]
+    together = pa.concat_batches(filled)
+    return together.take(pa.array(np.argsort(together.column("source_row").to_numpy(), kind="stable")))
 
 
 def record_rows(

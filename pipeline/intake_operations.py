@@ -1,17 +1,16 @@
 """Intake of one operation: what is wrong with a row of it, or its canonical fields (§3.3-§3.5, §15).
 
-The checks run in the order of the table of §3.5; what each type consists of is told by `operation_fields`. The
-canonical fields are what the book keeps, what repeats are compared by (§3.4), and what processing reads: references to
-definitions are ids, times microseconds, numbers plain; participants and groups stand as they were given.
+The checks run in the order of the table of §3.5; what each type consists of is told by `operation_fields`, and what
+single fields must be by `intake_values`. The canonical fields are what the book keeps, what repeats are compared by
+(§3.4), and what processing reads.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 
-from earnbook.ledger.schema import RecordKind, Role
+from earnbook.ledger.schema import RecordKind
 from earnbook.pipeline.intake import (
     NOBODY,
     Contract,
@@ -23,17 +22,16 @@ from earnbook.pipeline.intake import (
     check_key,
     check_program,
     check_timestamp,
-    is_uuid,
     shown,
 )
 from earnbook.pipeline.intake_json import (
     JsonMistake,
     NumberText,
     Value,
-    canonical_number,
     find_number_mistake,
     parse_value,
 )
+from earnbook.pipeline.intake_values import check_field, check_text, invalid, with_decimals
 from earnbook.pipeline.operation_fields import (
     NESTED_KINDS,
     PROCESSED_TYPES,
@@ -46,14 +44,12 @@ from earnbook.pipeline.operation_fields import (
     ProgramNeed,
 )
 from earnbook.pipeline.records import Given, RejectReason
-from earnbook.rules.times import parse_duration, parse_lot_date
 
-_AMOUNT = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)((?:[eE][+-]?[0-9]+)?)", re.ASCII)
-_AMOUNT_TEXT_MAX = 1_000
-_KEY_MAX = 255
+_BOOLS = {"true": True, "false": False}
 _NAMES = {spec.code: spec.names for spec in SPECIFICATIONS.values()}
 
-# Canonical fields hold texts, lists and objects of them, and integers: the plain encoder writes their canonical form.
+# Canonical fields hold texts, truth values, integers, and lists and objects of them: the plain encoder writes their
+# canonical form.
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _TARGET = "PROGRAM"
 _PERSON_FIELDS = ("external_id", "participant_id")
@@ -127,6 +123,8 @@ def _is_absent_cell(name: str, value: Value, spec: OperationSpec) -> bool:
 
 def _cell_value(value: Value, field: FieldSpec | None) -> Value:
     """A cell of a list or an object is JSON text (§3.1); text that is not stays text, which check 21 refuses."""
+    if field is not None and field.kind is FieldKind.BOOL and isinstance(value, str):
+        return _BOOLS.get(value, value)
     if field is None or field.kind not in NESTED_KINDS or not isinstance(value, str):
         return value
     try:
@@ -137,7 +135,9 @@ def _cell_value(value: Value, field: FieldSpec | None) -> Value:
 
 def _check_program(values: Mapping[str, Value], spec: OperationSpec, contract: Contract, *, is_of_program: bool) -> int:
     """Checks 6 and 7; -1 where the operation is of the organization."""
+    is_named_by_key = "redemption_key" in values and "redemption_id" not in values
     is_required = spec.program is ProgramNeed.REQUIRED or is_of_program
+    is_required |= spec.program is ProgramNeed.KEYED and is_named_by_key
     if is_required or "program_id" in values:
         if not is_required and values["program_id"] is None:
             raise RowMistake(
@@ -160,20 +160,20 @@ def _check_entity(values: Mapping[str, Value], spec: OperationSpec) -> tuple[Giv
     if len(names) > 1:
         why = f"the operation has {' and '.join(names)}: give one of them"
         raise RowMistake(RejectReason.AMBIGUOUS_PARTICIPANT, names[1], why)
-    value = values[names[0]]
-    if value is None or value == "" or names[0] == "group_id":
+    name, value = names[0], values[names[0]]
+    if value is None or value == "" or name.endswith("group_id"):
         return NOBODY, None
-    if names[0] == "external_id":
-        return Given.EXTERNAL_ID, check_holder(value, "external_id", RejectReason.INVALID_PARTICIPANT)
-    return Given.PARTICIPANT_ID, check_holder_id(value, "participant_id", RejectReason.INVALID_PARTICIPANT)
+    if name.endswith("external_id"):
+        return Given.EXTERNAL_ID, check_holder(value, name, RejectReason.INVALID_PARTICIPANT)
+    return Given.PARTICIPANT_ID, check_holder_id(value, name, RejectReason.INVALID_PARTICIPANT)
 
 
 def _check_numbers(values: Mapping[str, Value], spec: OperationSpec) -> None:
     """Check 19, over every field; a number written as text is a number too."""
     for name, value in values.items():
         field = spec.fields.get(name)
-        if field is not None and field.kind is FieldKind.NUMBER and isinstance(value, str):
-            value = _decimal(value) or value
+        if field is not None:
+            value = with_decimals(value, field.kind)
         if isinstance(value, str) and not isinstance(value, NumberText):
             continue
         found = find_number_mistake(value, name)
@@ -193,12 +193,22 @@ def _check_fields(
         why = f"{kind} needs one of {', '.join(spec.one_of)}: add it"
         raise RowMistake(RejectReason.MISSING_FIELD, spec.one_of[0], why)
     if len(chosen) > 1:
-        raise _invalid(chosen[1], f"excludes {chosen[0]}: give one of them")
-    return {
-        name: _check_field(name, values[name], field, contract, program)
+        raise invalid(chosen[1], f"excludes {chosen[0]}: give one of them")
+    fields = {
+        name: check_field(name, values[name], field, contract, program)
         for name, field in spec.fields.items()
         if name in values
     }
+    _check_exclusions(fields, spec)
+    return fields
+
+
+def _check_exclusions(fields: Mapping[str, object], spec: OperationSpec) -> None:
+    for rule in spec.exclusions:
+        is_given = rule.name in fields and rule.value in (None, fields[rule.name])
+        if is_given and rule.other in fields and rule.other_value in (None, fields[rule.other]):
+            other = rule.other if rule.other_value is None else f"{rule.other} {rule.other_value}"
+            raise invalid(rule.name, f"does not go with {other}: leave one of them out")
 
 
 def _check_named(
@@ -206,148 +216,19 @@ def _check_named(
 ) -> dict[str, object]:
     """Check 21 of the fields that say whom the operation is about; these, as given."""
     if "target" in values and not is_of_program:
-        raise _invalid("target", f"must be {_TARGET}, not {shown(values['target'])}")
+        raise invalid("target", f"must be {_TARGET}, not {shown(values['target'])}")
     named = [name for name in spec.entity.value if name in values]
     if is_of_program:
         if named:
-            raise _invalid(named[0], f"excludes target: {_TARGET}: leave one of them out")
+            raise invalid(named[0], f"excludes target: {_TARGET}: leave one of them out")
         return {"target": _TARGET}
     found: dict[str, object] = {}
     for name in named:
         value = values[name]
         if value is None or value == "":
-            raise _invalid(name, "is present but empty: give a value")
-        if name == "group_id":
-            found[name] = _check_text(name, value, FieldSpec(kind=FieldKind.TEXT))
+            raise invalid(name, "is present but empty: give a value")
+        if name.endswith("group_id"):
+            found[name] = check_text(name, value, FieldSpec(kind=FieldKind.TEXT))
         else:
             found[name] = participant
     return found
-
-
-def _check_field(name: str, value: Value, field: FieldSpec, contract: Contract, program: int) -> object:
-    """Check 21 of one field; its canonical value."""
-    if value is None or (value == "" and field.length_min > 0):
-        raise _invalid(name, "is present but empty: give a value")
-    match field.kind:
-        case FieldKind.NUMBER:
-            return _check_decimal(name, value)
-        case FieldKind.TEXTS:
-            return _check_texts(name, value)
-        case FieldKind.TEXT_MAP:
-            return _check_text_map(name, value)
-        case FieldKind.MEMBERS:
-            return _check_members(name, value)
-        case _:
-            return _check_word(name, _check_text(name, value, field), field, contract, program)
-
-
-def _check_word(name: str, text: str, field: FieldSpec, contract: Contract, program: int) -> str | int:
-    """A text of a more special kind."""
-    match field.kind:
-        case FieldKind.ASSET:
-            return contract.asset_id(text)
-        case FieldKind.RULE:
-            return contract.rule_id(program, text)
-        case FieldKind.TIER:
-            return contract.tier_id(program, text)
-        case FieldKind.UUID:
-            if not is_uuid(text):
-                raise _invalid(name, f"must be a UUID, not {shown(text)}")
-            return text.lower()
-        case FieldKind.CHOICE:
-            if text not in field.choices:
-                raise _invalid(name, f"must be one of {', '.join(field.choices)}, not {shown(text)}")
-            return text
-        case FieldKind.WINDOW | FieldKind.DATE:
-            return _check_time(name, text, field.kind)
-        case _:
-            return text
-
-
-def _check_time(name: str, text: str, kind: FieldKind) -> str | int:
-    """A duration stays as it is written, a time becomes microseconds."""
-    try:
-        if kind is FieldKind.WINDOW:
-            if text:
-                parse_duration(text)
-            return text
-        date = parse_lot_date(text)
-    except ValueError as error:
-        wanted = "duration such as 720h" + ("" if kind is FieldKind.WINDOW else ", or time")
-        raise _invalid(name, f"is no {wanted}: {error}") from None
-    return text if date.is_duration else date.microseconds
-
-
-def _check_text(name: str, value: Value, field: FieldSpec) -> str:
-    if not isinstance(value, str) or isinstance(value, NumberText):
-        raise _invalid(name, f"must be a text, not {shown(value)}")
-    if len(value) > field.length_max:
-        raise _invalid(name, f"has {len(value)} characters: shorten it to at most {field.length_max}")
-    if len(value) < field.length_min:
-        raise _invalid(name, "is present but empty: give a value")
-    return value
-
-
-def _check_decimal(name: str, value: Value) -> Value:
-    number = _decimal(value) if isinstance(value, str) else None
-    if number is None:
-        raise _invalid(name, f"must be a decimal such as 12.50, not {shown(value)}")
-    return canonical_number(number)
-
-
-def _check_texts(name: str, value: Value) -> Value:
-    if not isinstance(value, list):
-        raise _invalid(name, f"must be a list of texts, not {shown(value)}")
-    return [_check_text(f"{name}[{index}]", item, _TEXT) for index, item in enumerate(value)]
-
-
-def _check_text_map(name: str, value: Value) -> Value:
-    if not isinstance(value, dict):
-        raise _invalid(name, f"must be an object of texts, not {shown(value)}")
-    for key, text in value.items():
-        _check_text(name, key, _TEXT)
-        _check_text(f"{name}.{key}", text, _ANY_TEXT)
-    return value
-
-
-def _check_members(name: str, value: Value) -> Value:
-    if not isinstance(value, list) or not value:
-        raise _invalid(name, "must be a list with at least one member, each a participant and a role")
-    return [_check_member(f"{name}[{index}]", member) for index, member in enumerate(value)]
-
-
-def _check_member(name: str, member: Value) -> Value:
-    if not isinstance(member, dict):
-        raise _invalid(name, f"must be an object, not {shown(member)}")
-    unknown = [field for field in member if field not in (*_PERSON_FIELDS, "role")]
-    if unknown:
-        raise _invalid(f"{name}.{unknown[0]}", "is no field of a member: use external_id or participant_id, and role")
-    named = [field for field in _PERSON_FIELDS if field in member]
-    if len(named) != 1:
-        raise _invalid(name, "must have either external_id or participant_id")
-    text = _check_text(f"{name}.{named[0]}", member[named[0]], _TEXT)
-    if named[0] == "participant_id" and not is_uuid(text):
-        raise _invalid(f"{name}.participant_id", f"must be a UUID, not {shown(text)}")
-    if "role" in member and member["role"] not in Role.__members__:
-        raise _invalid(f"{name}.role", f"must be one of {', '.join(Role.__members__)}, not {shown(member['role'])}")
-    return member
-
-
-def _decimal(value: str) -> NumberText | None:
-    """A number or decimal text as a JSON number; None where it is not a decimal."""
-    if isinstance(value, NumberText):
-        return value
-    match = _AMOUNT.fullmatch(value) if len(value) <= _AMOUNT_TEXT_MAX else None
-    if match is None:
-        return None
-    sign, digits, exponent = match.groups()
-    whole, _, fraction = digits.partition(".")
-    return NumberText(f"{sign.replace('+', '')}{whole or '0'}{'.' + fraction if fraction else ''}{exponent}")
-
-
-def _invalid(name: str, why: str) -> RowMistake:
-    return RowMistake(RejectReason.INVALID_FIELD, name, f"{name} {why}")
-
-
-_TEXT = FieldSpec(kind=FieldKind.TEXT, length_max=_KEY_MAX)
-_ANY_TEXT = FieldSpec(kind=FieldKind.TEXT, length_min=0, length_max=1 << 20)

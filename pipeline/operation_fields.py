@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from earnbook.ledger.schema import OperationType, Role, Status
+from earnbook.ledger.schema import Bucket, Direction, OperationType, Role, Status
 
 COMMON_FIELDS = ("type", "idempotency_key", "effective_at")
 """The fields of every operation (§3.3)."""
@@ -18,12 +18,16 @@ COMMON_FIELDS = ("type", "idempotency_key", "effective_at")
 PROFILE_FIELDS = ("email", "phone", "first_name", "last_name", "display_name")
 """The texts of a participant (§8.2), in the order of their codes and of their change rows."""
 
-TYPES_LATER = frozenset(
-    {
-        "adjust", "hold", "release", "forfeit", "void_hold", "redeem", "redeem_item", "reverse_redemption", "transfer",
-        "trigger_automation", "cancel_automation", "refresh_automation",
-    }
-)  # fmt: skip
+ALL = "ALL"
+"""An amount of hold, release and forfeit: everything that matches, as when it is omitted (§3.1)."""
+
+QUANTITY_MAX = (1 << 31) - 1
+"""The most units that one redemption or reversal may name."""
+
+RECIPIENTS_MAX = 100
+"""Recipients of one transfer (§15.2)."""
+
+TYPES_LATER = frozenset({"trigger_automation", "cancel_automation", "refresh_automation"})
 """Types of §15 that this version does not process, whether or not their fields are known already."""
 
 
@@ -33,18 +37,25 @@ class FieldKind(Enum):
     ASSET = "asset"
     RULE = "rule"
     TIER = "tier"
+    REWARD = "reward"
     NUMBER = "number"  # a JSON number, or decimal text
+    AMOUNT = "amount"  # as NUMBER, or the text ALL
+    QUANTITY = "quantity"  # a whole number from 1 to QUANTITY_MAX, in any form of a NUMBER
+    BOOL = "bool"  # in CSV the text true or false
     TEXT = "text"
     UUID = "uuid"
     CHOICE = "choice"
     WINDOW = "window"  # a Go duration; empty text: no window
     DATE = "date"  # a Go duration or an RFC 3339 time
+    TIME = "time"  # an RFC 3339 time
     TEXTS = "texts"  # a list of keys
     TEXT_MAP = "text map"  # an object of texts
     MEMBERS = "members"  # a list of a participant and a role each
+    LOTS = "lots"  # a list of lot ids
+    RECIPIENTS = "recipients"  # a list of an entity and an amount each
 
 
-NESTED_KINDS = frozenset({FieldKind.TEXTS, FieldKind.TEXT_MAP, FieldKind.MEMBERS})
+NESTED_KINDS = frozenset({FieldKind.TEXTS, FieldKind.TEXT_MAP, FieldKind.MEMBERS, FieldKind.LOTS, FieldKind.RECIPIENTS})
 """Lists and objects: in CSV they are JSON text (§3.1)."""
 
 
@@ -55,6 +66,7 @@ class ProgramNeed(Enum):
     OPTIONAL = "optional"
     REQUIRED = "required"
     TARGET = "target"  # required with `target: PROGRAM`, else optional
+    KEYED = "keyed"  # required where a redemption is named by its key, else optional
 
 
 class EntityNeed(Enum):
@@ -64,6 +76,7 @@ class EntityNeed(Enum):
     EXTERNAL = ("external_id",)
     PARTICIPANT = ("external_id", "participant_id")
     HOLDER = ("external_id", "participant_id", "group_id")
+    SOURCE = ("source_external_id", "source_participant_id", "source_group_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +94,16 @@ class FieldSpec:
     choices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A field that must not be given (or not as `value`) where `other` is given (or is `other_value`)."""
+
+    name: str
+    other: str
+    other_value: str | None = None
+    value: bool | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationSpec:
     """One type: its own fields, beside the common ones, the program and the entity.
@@ -93,6 +116,7 @@ class OperationSpec:
     entity: EntityNeed = EntityNeed.NONE
     fields: Mapping[str, FieldSpec] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,6 +137,21 @@ _KINDS: Mapping[str, FieldSpec] = {
     "id": FieldSpec(kind=FieldKind.UUID),
     "event_id": FieldSpec(kind=FieldKind.UUID),
     "event_key": FieldSpec(kind=FieldKind.TEXT),
+    "direction": FieldSpec(kind=FieldKind.CHOICE, choices=tuple(direction.name for direction in Direction)),
+    "bucket": FieldSpec(kind=FieldKind.CHOICE, choices=(Bucket.AVAILABLE.name, Bucket.HELD.name)),
+    "allow_negative": FieldSpec(kind=FieldKind.BOOL),
+    "reference_id": FieldSpec(kind=FieldKind.TEXT),
+    "matures_at": FieldSpec(kind=FieldKind.DATE),
+    "lot_ids": FieldSpec(kind=FieldKind.LOTS, is_meant=True),
+    "earned_from": FieldSpec(kind=FieldKind.TIME, is_meant=True),
+    "earned_to": FieldSpec(kind=FieldKind.TIME, is_meant=True),
+    "reward_id": FieldSpec(kind=FieldKind.REWARD, is_meant=True),
+    "quantity": FieldSpec(kind=FieldKind.QUANTITY, is_meant=True),
+    "redemption_id": FieldSpec(kind=FieldKind.UUID),
+    "redemption_key": FieldSpec(kind=FieldKind.TEXT),
+    "redemption_type": FieldSpec(kind=FieldKind.CHOICE, choices=("redeem", "redeem_item")),
+    "reason": FieldSpec(kind=FieldKind.TEXT, length_max=500),
+    "recipients": FieldSpec(kind=FieldKind.RECIPIENTS),
     "on_behalf_of_participant_id": FieldSpec(kind=FieldKind.UUID),
     "group_id": FieldSpec(kind=FieldKind.TEXT, is_meant=True),
     "key": FieldSpec(kind=FieldKind.TEXT),
@@ -136,6 +175,9 @@ _PROGRAM_STATUS = _statuses(Status.ACTIVE, Status.SUSPENDED, Status.ARCHIVED)
 _ENROLLMENT_STATUS = _statuses(Status.ACTIVE, Status.FROZEN, Status.LOCKED, Status.CLOSED)
 _COUNTER_VALUE = FieldSpec(kind=FieldKind.NUMBER, is_meant=True)
 _ATTRIBUTE_VALUE = FieldSpec(kind=FieldKind.TEXT, length_min=0, length_max=1 << 20)
+_DESCRIPTION = FieldSpec(kind=FieldKind.TEXT, length_max=500)
+_ALL_OR_SOME = FieldSpec(kind=FieldKind.AMOUNT, is_meant=True)
+_REFERENCE_FILTER = FieldSpec(kind=FieldKind.TEXT, is_meant=True)
 
 
 def _fields(words: str, **others: FieldSpec) -> dict[str, FieldSpec]:
@@ -154,6 +196,25 @@ def _fields(words: str, **others: FieldSpec) -> dict[str, FieldSpec]:
             choices=spec.choices,
         )
     return fields
+
+
+def _money(
+    code: OperationType,
+    entity: EntityNeed,
+    words: str,
+    *,
+    exclusions: tuple[Exclusion, ...] = (),
+    **others: FieldSpec,
+) -> OperationSpec:
+    """An operation on the balance of a holder, whose description is required."""
+    fields = _fields(f"{words} description*", description=_DESCRIPTION, **others)
+    return OperationSpec(code=code, entity=entity, fields=fields, exclusions=exclusions)
+
+
+def _matching(code: OperationType, words: str, reference: FieldSpec = _KINDS["reference_id"]) -> OperationSpec:
+    """A money operation on what matches its filters; without an amount on all of it."""
+    words = f"asset_id* {words} amount reference_id lot_ids earned_from earned_to"
+    return _money(code, EntityNeed.HOLDER, words, amount=_ALL_OR_SOME, reference_id=reference)
 
 
 def _wallet(code: OperationType) -> OperationSpec:
@@ -180,7 +241,41 @@ def _participant(code: OperationType, program: ProgramNeed, words: str, **others
     return OperationSpec(code=code, program=program, entity=EntityNeed.PARTICIPANT, fields=_fields(words, **others))
 
 
+_ADJUST_EXCLUSIONS = (
+    Exclusion("reference_id", "direction", "DEBIT"),
+    Exclusion("expires_at", "direction", "DEBIT"),
+    Exclusion("matures_at", "direction", "DEBIT"),
+    Exclusion("allow_negative", "direction", "CREDIT"),
+    Exclusion("allow_negative", "bucket", "HELD", value=True),
+    Exclusion("matures_at", "bucket", "HELD"),
+)
+
 _SPECIFICATIONS: tuple[OperationSpec, ...] = (
+    _money(
+        OperationType.ADJUST,
+        EntityNeed.HOLDER,
+        "asset_id* direction* amount* bucket allow_negative reference_id expires_at matures_at",
+        exclusions=_ADJUST_EXCLUSIONS,
+    ),
+    _matching(OperationType.HOLD, ""),
+    _matching(OperationType.RELEASE, "", _REFERENCE_FILTER),
+    _matching(OperationType.FORFEIT, "bucket*", _REFERENCE_FILTER),
+    _money(OperationType.VOID_HOLD, EntityNeed.HOLDER, "asset_id* reference_id*"),
+    _money(OperationType.REDEEM, EntityNeed.PARTICIPANT, "asset_id* amount*"),
+    OperationSpec(
+        code=OperationType.REDEEM_ITEM,
+        entity=EntityNeed.PARTICIPANT,
+        fields=_fields("reward_id* quantity amount description"),
+        exclusions=(Exclusion("amount", "quantity"),),
+    ),
+    OperationSpec(
+        code=OperationType.REVERSE_REDEMPTION,
+        program=ProgramNeed.KEYED,
+        fields=_fields("redemption_id redemption_key redemption_type reason* amount quantity"),
+        one_of=("redemption_id", "redemption_key"),
+        exclusions=(Exclusion("redemption_type", "redemption_id"), Exclusion("quantity", "amount")),
+    ),
+    _money(OperationType.TRANSFER, EntityNeed.SOURCE, "asset_id* recipients*"),
     _wallet(OperationType.FUND),
     _wallet(OperationType.BURN),
     OperationSpec(

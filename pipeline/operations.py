@@ -13,14 +13,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger import layout as at
-from earnbook.ledger.amounts import classify_amount, classify_counter
+from earnbook.ledger.amounts import classify_counter
 from earnbook.ledger.budgets import reset_by_operation
 from earnbook.ledger.operate_groups import GroupVerbs
 from earnbook.ledger.operate_state import StateVerbs
@@ -41,7 +41,10 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.state import State
 from earnbook.pipeline.budgets import next_reset
+from earnbook.pipeline.generated import GeneratedEvents
+from earnbook.pipeline.operation_columns import MONEY_TYPES, MoneyColumns, money_columns
 from earnbook.pipeline.operation_fields import PROFILE_FIELDS
+from earnbook.pipeline.operations_money import MoneyOperations
 from earnbook.pipeline.people import People
 from earnbook.pipeline.terms import KeyColumns, RunTerms
 from earnbook.pipeline.usage import AssetUsage
@@ -51,40 +54,13 @@ from earnbook.rules.times import parse_duration
 READ_AHEAD_ROWS = 4096
 """Operations whose fields are read together."""
 
-_MONEY = (int(OperationType.FUND), int(OperationType.BURN))
-_IN_KERNEL = (*_MONEY, int(OperationType.RETRY_EVENT))
+_IN_KERNEL = (*MONEY_TYPES, int(OperationType.RETRY_EVENT))
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _NAMING = r'"(group_id|id|on_behalf_of_participant_id)":'
 """Fields by which an operation may name holders beside its participant."""
 
 Fields = Mapping[str, Any]
 Place = TypeVar("Place")
-
-
-class OperationColumns(TypedDict):
-    """Per record, in log order; events have the defaults of `ledger.results.work_of`."""
-
-    operation: Int64s
-    asset: Int64s
-    amount: Int64s
-    code: Int64s
-
-
-def operation_columns(records: pa.Table, run: RunTerms) -> OperationColumns:
-    """Type, and for money operations asset index, amount in minor units and value code, of each record (§15.2)."""
-    count = records.num_rows
-    asset, amount, code = np.full(count, -1, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
-    operation = records.column("operation").to_numpy().astype(np.int64)
-    fields = records.column("fields")
-    for row in np.flatnonzero(np.isin(operation, _MONEY)).tolist():
-        values = json.loads(fields[row].as_py())
-        if "asset_id" not in values:
-            continue
-        asset[row] = run.asset_indexes.get(values["asset_id"], -1)
-        if asset[row] >= 0:
-            scale = run.terms.assets[asset[row]].scale
-            amount[row], code[row] = classify_amount(Decimal(str(values["amount"])), scale)
-    return OperationColumns(operation=operation, asset=asset, amount=amount, code=code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +145,30 @@ def _persons(name: Callable[[pa.Array], Int64s], texts: Mapping[Place, str]) -> 
 class Operations:
     """The operations of a run, batch by batch: `name` before their holders are loaded, `begin` before deciding."""
 
-    def __init__(self, state: State, run: RunTerms, pool: StringPool, people: People) -> None:
+    def __init__(
+        self,
+        state: State,
+        run: RunTerms,
+        pool: StringPool,
+        people: People,
+        generated: GeneratedEvents,
+        organization_id: str,
+    ) -> None:
         self._state, self._run, self._pool, self._people = state, run, pool, people
         self._verbs = StateVerbs(state, pool)
         self._groups = GroupVerbs(state, self._verbs, state.members)
         self.usage = AssetUsage(state)
+        self._asset_scales = {id_: run.terms.assets[index].scale for id_, index in run.asset_indexes.items()}
+        self.waiting = MoneyOperations(state, run, pool, generated, organization_id)
+        self.money = self._money_columns(pa.table({"operation": pa.array([], pa.int8())}))
+        """What the money operations of the batch say; `name` makes it."""
         self._named: dict[int, _Named] = {}
         self._carry: Mapping[OperationType, Callable[[_Operation], Outcome]] = {
+            OperationType.HOLD: self._move_listed,
+            OperationType.RELEASE: self._move_listed,
+            OperationType.FORFEIT: self._move_listed,
+            OperationType.REDEEM_ITEM: self._redeem_item,
+            OperationType.REVERSE_REDEMPTION: self._reverse_redemption,
             OperationType.UPSERT_PARTICIPANT: self._upsert_participant,
             OperationType.SET_PARTICIPANT_STATUS: self._set_participant_status,
             OperationType.SET_PROGRAM_STATUS: self._set_program_status,
@@ -205,13 +198,16 @@ class Operations:
 
     def name(self, records: pa.Table) -> None:
         """Name the holders that the operations of a batch are about beside their participants."""
+        self.money = self._money_columns(records)
+        self.waiting.name(records)
         self._named = {}
         fields = records.column("fields")
         if fields.null_count == len(fields):
             return
         is_naming = pc.match_substring_regex(fields, _NAMING).fill_null(False)
         is_naming = pc.or_(is_naming, pc.equal(records.column("operation"), int(OperationType.CREATE_GROUP)))
-        rows = np.flatnonzero(is_naming.to_numpy())
+        is_money = np.isin(records.column("operation").to_numpy(), MONEY_TYPES)
+        rows = np.flatnonzero(is_naming.to_numpy() & ~is_money)
         few = records.select(["operation", "idempotency_key", "fields"]).take(pa.array(rows)).to_pylist()
         naming = _Naming()
         for row, record in zip(rows.tolist(), few, strict=True):
@@ -219,13 +215,19 @@ class Operations:
             naming.add(row, kind, key, json.loads(record["fields"]))
         self._named = naming.persons(self._people)
 
+    def _money_columns(self, records: pa.Table) -> MoneyColumns:
+        return money_columns(records, self._asset_scales, self._people, self._pool)
+
     def begin(self, records: pa.Table, persons: Int64s) -> None:
         """Take in the records of a batch; `persons` are their participants."""
         self._records = records
         self._persons = persons
         self._kinds = records.column("operation").to_numpy()
         is_operation = records.column("record_kind").to_numpy() == int(RecordKind.OPERATION)
-        self._rows = np.flatnonzero(is_operation & ~np.isin(self._kinds, _IN_KERNEL))
+        is_carried_out = is_operation & ~np.isin(self._kinds, _IN_KERNEL)
+        is_carried_out[self.waiting.listing(self.money, records.num_rows)] = True
+        self._rows = np.flatnonzero(is_carried_out)
+        self.waiting.begin(records, persons)
         self._read: dict[int, _Operation] = {}
         self._codes: dict[str, int] = {}
 
@@ -263,6 +265,17 @@ class Operations:
         texts = list(dict.fromkeys(text for each in fields for text in _stored_texts(each)))
         codes = self._pool.intern(pa.array(texts, pa.large_string()))
         self._codes = dict(zip(texts, codes.tolist(), strict=True))
+
+    # --- money ------------------------------------------------------------------------------------------------------
+
+    def _move_listed(self, operation: _Operation) -> Outcome:
+        return self.waiting.move_listed(operation.row, operation.fields)
+
+    def _redeem_item(self, operation: _Operation) -> Outcome:
+        return self.waiting.redeem_item(operation.program, operation.person, operation.fields)
+
+    def _reverse_redemption(self, operation: _Operation) -> Outcome:
+        return self.waiting.reverse_redemption(operation.row, operation.fields)
 
     # --- participants and programs ----------------------------------------------------------------------------------
 

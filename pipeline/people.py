@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import Int64s
+from earnbook.pipeline.intake import UUID_PATTERN
 from earnbook.pipeline.records import Given
 from earnbook.rules.definitions_ids import object_id
 from earnbook.rules.models_fields import is_uuid
@@ -95,13 +95,15 @@ class People:
         return self._number(texts, np.full(len(texts), int(Given.PARTICIPANT_ID), np.int8), recipient=False)
 
     def name_groups(self, texts: pa.Array) -> Int64s:
-        """The persons of groups by key or id; a text of UUID form is an id (§2.2)."""
+        """The persons of groups by key or id, -1 for null; a text of UUID form is an id (§2.2)."""
+        if texts.null_count == len(texts):
+            return np.full(len(texts), -1, np.int64)
         before = len(self._pool)
-        plain = [str(UUID(text)) if is_uuid(text) else text for text in texts.to_pylist()]
-        persons = self._pool.intern(pa.array([_GROUP_MARK + text for text in plain], pa.string()))
-        for person, text in zip(persons.tolist(), plain, strict=True):
-            if person >= before:
-                self._groups[person] = text
+        is_id = pc.match_substring_regex(texts, UUID_PATTERN)
+        plain = pc.if_else(is_id, pc.ascii_lower(texts), texts)
+        persons = self._pool.intern(_behind(_GROUP_MARK, plain))
+        for person, text in enumerate(self._pool.all_texts(before).to_pylist(), before):
+            self._groups[person] = text[len(_GROUP_MARK) :]
         return persons
 
     def name_group_keys(self, texts: pa.Array) -> Int64s:
@@ -233,15 +235,13 @@ def _sorted_rows(rows: Iterable[tuple[int, str]]) -> tuple[Int64s, pa.Array]:
 
 def _mark(texts: pa.Array, marked: np.ndarray) -> pa.Array:
     """The texts with participant ids (canonical lower case) behind the mark, external ids escaped."""
-    values = texts.to_pylist()
-    return pa.array(
-        [
-            None if value is None else _MARK + str(UUID(value)) if is_id else value.replace(_MARK, _MARK * 2, 1)
-            if value.startswith(_MARK) else value
-            for value, is_id in zip(values, marked.tolist(), strict=True)
-        ],
-        pa.string(),
-    )  # fmt: skip
+    ids = _behind(_MARK, pc.ascii_lower(texts))
+    escaped = pc.if_else(pc.starts_with(texts, _MARK), _behind(_MARK, texts), texts)
+    return pc.if_else(pa.array(marked), ids, escaped)
+
+
+def _behind(mark: str, texts: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(pa.scalar(mark, texts.type), texts, "")
 
 
 def _escape(texts: pa.Array) -> pa.Array:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earnbook.ledger.schema import TIME_MAX, Int64s
+from earnbook.ledger.schema import TIME_MAX, Int64s, Kind
 from earnbook.pipeline.errors import SourceError
 from earnbook.pipeline.intake import EVENT_FIELDS, Row, RowMistake
 from earnbook.pipeline.intake_columns import CellColumns, Conformed, Draft, Intake, conform
@@ -27,12 +27,16 @@ from earnbook.pipeline.intake_json import (
     parse_value,
     write_json,
 )
+from earnbook.pipeline.intake_operation_columns import FIELDS as OPERATION_FIELDS
+from earnbook.pipeline.intake_operation_columns import Cells, OperationDraft
 from earnbook.pipeline.records import RejectReason
 from earnbook.pipeline.source_bytes import Bools, timestamps
 from earnbook.pipeline.source_ndjson import span_cells
 from earnbook.pipeline.source_scan import PLAIN, build_trie, scan_objects
 from earnbook.pipeline.source_text import from_arrow, present_rows, to_arrow, utf8_rows
 from earnbook.pipeline.source_tree import (
+    Items,
+    Leaf,
     LeafKind,
     Members,
     Node,
@@ -52,6 +56,7 @@ ROWS_MAX = 131_072
 EVENT_DATA = "event_data"
 _FLAT_PREFIX = "event_data."
 _LEAF_KINDS = frozenset(kind.value for kind in LeafKind)
+_LEAF_CELLS = {LeafKind.TEXT: Kind.TEXT, LeafKind.NUMBER: Kind.NUMBER, LeafKind.BOOL: Kind.BOOL}
 _UNIT_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _TEXT_FIELDS = tuple(name for name in EVENT_FIELDS if name not in (EVENT_DATA, "event_timestamp"))
 _INTEGER_FIELDS = frozenset({"idempotency_key", "external_id", "recipient_external_id"})
@@ -271,7 +276,49 @@ def _draft(reader: _Reader, source_rows: Int64s, intake: Intake) -> Draft:
         cells=cells,
         doubtful=doubtful | odd,
         unknown={name: _filled(column, rows, layout) for name, column in columns.items() if name not in known},
+        operations=_operations(reader, intake),
     )
+
+
+def _operations(reader: _Reader, intake: Intake) -> OperationDraft | None:
+    """The rows with a type, and their fields as trees."""
+    layout, kind = reader.layout, reader.columns.get("type")
+    rows = np.flatnonzero(_filled(kind, reader.rows, layout))
+    if not len(rows):
+        return None
+    columns = reader.columns
+    if len(rows) < reader.rows:
+        columns = {name: column.take(pa.array(rows)) for name, column in columns.items()}
+    doubtful = np.zeros(len(rows), np.bool_)
+    fields = {}
+    for name, column in columns.items():
+        if name not in OPERATION_FIELDS:
+            doubtful |= _filled(column, len(rows), layout)
+            continue
+        fields[name], odd = _operation_cells(node_of(column, name))
+        doubtful |= odd
+    times, is_timed = _times(columns.get("effective_at"), len(rows), intake)
+    return OperationDraft(
+        rows=rows,
+        fields=fields,
+        timestamps=times,
+        is_timed=is_timed,
+        doubtful=doubtful,
+        is_cells=layout.is_cells,
+    )
+
+
+def _operation_cells(node: Node) -> tuple[Cells, Bools]:
+    """A field of operations, and the rows whose value columns do not vouch for."""
+    match node:
+        case Leaf():
+            kind = _LEAF_CELLS[node.kind]
+        case Items():
+            kind = Kind.LIST
+        case Members():
+            kind = Kind.MAP
+    kinds = np.where(node.present, np.int8(kind), np.int8(Kind.ABSENT))
+    return Cells(kinds, texts_of(node)), node.odd
 
 
 def _filled(column: pa.Array | None, rows: int, layout: Layout) -> Bools:

@@ -19,6 +19,8 @@ from earnbook.pipeline.errors import SourceError
 from earnbook.pipeline.intake import EVENT_FIELDS, Row, RowMistake
 from earnbook.pipeline.intake_columns import Conformed, Draft, Intake, conform
 from earnbook.pipeline.intake_json import EVENT_DATA_BYTES_MAX, JsonMistake, JsonTooDeep, parse_object
+from earnbook.pipeline.intake_operation_columns import FIELDS as OPERATION_FIELDS
+from earnbook.pipeline.intake_operation_columns import Cells, OperationDraft
 from earnbook.pipeline.records import RejectReason
 from earnbook.pipeline.source_bytes import Bools, gather, number_cells, timestamps
 from earnbook.pipeline.source_scan import BLANK, PLAIN, Spans, Trie, Unknown, build_trie, line_bounds, scan_objects
@@ -32,6 +34,7 @@ LINE_BYTES_MAX = 256 << 20
 
 _ROOT = ("type", *EVENT_FIELDS)
 _TYPE, _EVENT_DATA, _TIMESTAMP = 0, _ROOT.index("event_data"), _ROOT.index("event_timestamp")
+_OPERATION_FIELDS = tuple((name,) for name in OPERATION_FIELDS)
 _INTEGER_FIELDS = frozenset({"idempotency_key", "external_id", "recipient_external_id"})
 _BOM = b"\xef\xbb\xbf"
 
@@ -122,12 +125,39 @@ def _conform_lines(
         cells=span_cells(buffer, spans, len(_ROOT), plain, intake.pool),
         doubtful=~plain,
         unknown={name: bits[rows] for name, bits in _unknown_rows(buffer, scan.unknown).items()},
+        operations=_operations(buffer, starts, ends, scan.status[rows], spans, intake),
     )
 
     def line(index: int) -> bytes:
         return buffer[starts[index] : ends[index]].tobytes()
 
     return conform(draft, intake, lambda index: read_line(line(index)), lambda index: raw_text(line(index)))
+
+
+def _operations(
+    buffer: UInt8s, starts: Int64s, ends: Int64s, status: Int8s, spans: Spans, intake: Intake
+) -> OperationDraft | None:
+    """The lines with a type, scanned again for the fields of operations."""
+    rows = np.flatnonzero((status == PLAIN) & (spans.kind[_TYPE] == Kind.TEXT))
+    if not len(rows):
+        return None
+    starts, ends = starts[rows], ends[rows]
+    scan = scan_objects(buffer, starts, ends, build_trie(_OPERATION_FIELDS), len(_OPERATION_FIELDS))
+    doubtful = (scan.status != PLAIN) | (scan.unknown.bits != 0) | scan.unknown.nulls
+    doubtful |= ~_utf8_rows(buffer, starts, ends)
+    fields = {}
+    for slot, name in enumerate(OPERATION_FIELDS):
+        kinds, start, end = scan.spans.kind[slot], scan.spans.start[slot], scan.spans.end[slot]
+        present = (kinds != Kind.ABSENT) & ~doubtful
+        if present.any():
+            kinds = np.where(present, kinds, np.int8(Kind.ABSENT))
+            fields[name] = Cells(kinds, Texts(*gather(buffer, start, end, present), present))
+    time = OPERATION_FIELDS.index("effective_at")
+    times, is_timed = timestamps(
+        buffer, scan.spans.start[time], scan.spans.end[time], assume_utc=intake.contract.assume_utc
+    )
+    is_timed &= scan.spans.kind[time] == Kind.TEXT
+    return OperationDraft(rows=rows, fields=fields, timestamps=times, is_timed=is_timed, doubtful=doubtful)
 
 
 def raw_text(data: bytes) -> str:

@@ -63,12 +63,16 @@ class Spans(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Members of the root that the trie does not know and that are not null: names, and per row a bit for each."""
+    """Members of the root that the trie does not know: names of those that are not null, and per row a bit for each.
+
+    `nulls` says which rows have unknown members that are null.
+    """
 
     start: Int64s
     end: Int64s
     used: Int64s  # [1]
     bits: UInt64s  # [row]
+    nulls: Bools  # [row]
 
 
 class Scan(NamedTuple):
@@ -115,6 +119,7 @@ def scan_objects(buffer: UInt8s, starts: Int64s, ends: Int64s, trie: Trie, slot_
         np.zeros(UNKNOWN_NAMES_MAX, np.int64),
         np.zeros(1, np.int64),
         np.zeros(rows, np.uint64),
+        np.zeros(rows, np.bool_),
     )
     status = np.zeros(rows, np.int8)
     _scan_rows(buffer, starts, ends, trie, spans, unknown, status)
@@ -365,7 +370,9 @@ def _scan_row(
             if slot >= 0:
                 spans.kind[slot, row], spans.start[slot, row], spans.end[slot, row] = kind, start, stop
             if unknown_start >= 0:
-                if kind != _NULL and not _note_unknown(buffer, unknown_start, unknown_end, unknown, row):
+                if kind == _NULL:
+                    unknown.nulls[row] = True
+                elif not _note_unknown(buffer, unknown_start, unknown_end, unknown, row):
                     return DOUBTFUL
                 unknown_start = -1
             at, slot, node = after, -1, -1

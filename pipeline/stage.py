@@ -40,9 +40,9 @@ def _silent(_: Progress) -> None:
 class StageRequest:
     """What to read and what records are checked against.
 
-    `programs`, `assets`, `rules` and `tiers` (these with the index of their program) are as this run's definitions
-    leave them; `default_program` is an index into `programs` for rows without one; `paths` are the event paths that
-    rules read; `horizon_us` None means no horizon (§4.3).
+    `programs`, `assets`, `rules`, `tiers` and `rewards` (these three with the index of their program) are as this run's
+    definitions leave them; `default_program` is an index into `programs` for rows without one; `paths` are the event
+    paths that rules read; `horizon_us` None means no horizon (§4.3).
     """
 
     inputs: tuple[str, ...]
@@ -50,6 +50,7 @@ class StageRequest:
     assets: tuple[Reference, ...] = ()
     rules: tuple[tuple[int, Reference], ...] = ()
     tiers: tuple[tuple[int, Reference], ...] = ()
+    rewards: tuple[tuple[int, Reference], ...] = ()
     default_program: int | None = None
     format: str | None = None
     mapping: SourceMapping | None = None
@@ -168,6 +169,7 @@ class _Stager:
             assets=request.assets,
             rules=request.rules,
             tiers=request.tiers,
+            rewards=request.rewards,
             default_program=request.default_program,
             horizon_us=request.horizon_us,
             assume_utc=request.assume_utc,

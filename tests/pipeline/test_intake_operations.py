@@ -44,7 +44,6 @@ def fields_of(record: Record) -> dict[str, object]:
 
 
 REJECTS: list[tuple[dict[str, object], RejectReason, str, str]] = [
-    (operation("redeem"), RejectReason.UNKNOWN_OPERATION, "type", "does not process"),
     (operation("trigger_automation"), RejectReason.UNKNOWN_OPERATION, "type", "does not process"),
     (operation("add_tag", **ALICE, tags=["a"]), RejectReason.UNKNOWN_FIELD, "tags", "use one of"),
     (operation("remove_member", **ALICE, program_id="x"), RejectReason.UNKNOWN_FIELD, "program_id", "no field"),

@@ -63,7 +63,8 @@ class MoneyVerbs:
             reward: object number of the reward.
             quantity: of a UNIT_BASED reward, else -1.
             value_code: what the amount is refused for by itself (63-66).
-            reward_code: what the reward refuses (REWARD_NOT_FOUND, REWARD_*, AMOUNT_BELOW_MINIMUM, INVALID_AMOUNT).
+            reward_code: what the reward refuses (REWARD_*, AMOUNT_BELOW_MINIMUM, INVALID_AMOUNT); without an asset the
+                outcome is REWARD_NOT_FOUND where there is none.
 
         Returns:
             The outcome: the smallest of all codes that apply (A.1).
@@ -74,7 +75,7 @@ class MoneyVerbs:
         program = int(work[at.WORK_PROGRAM, record])
         code = Outcome(refuse_at(state.handles, record, program))
         if code == Outcome.ASSET_NOT_FOUND:
-            code = reward_code
+            code = reward_code or Outcome.REWARD_NOT_FOUND
         elif reward_code != Outcome.OK:
             code = min(code or reward_code, reward_code)
         if code != Outcome.OK:

@@ -152,6 +152,8 @@ def _restore(
     for k in range(count):
         older += rows[k, RESTORE_AMOUNT]
     owed = repay(handles, slot, asset, older)
+    if owed > 0:
+        _mark_held(handles, held, count)
     first, overdue = -1, 0
     for k in range(count):
         if registers[R_FULL] != 0:
@@ -159,7 +161,9 @@ def _restore(
         seq, part = rows[k, RESTORE_SEQ], rows[k, RESTORE_AMOUNT]
         older -= part
         available, held = _walk_down(handles, available, k), _walk_down(handles, held, k)
-        left = part - min(part, max(0, owed - older))
+        left = part
+        if owed > 0:
+            left -= min(part, max(0, owed - older - _moved(handles, k, count)))
         arrived = -1
         if available >= 0 and lots[available, LOT_SEQ] == seq:
             before = lots[available, LOT_REMAINING]
@@ -184,6 +188,42 @@ def _walk_down(handles: Int64s, lot: int, k: int) -> int:
     while lot >= 0 and _is_younger(handles, lot, k):
         lot = matrix(handles, LOTS)[lot, LOT_PREVIOUS] - 1
     return lot
+
+
+@compiled
+def _mark_held(handles: Int64s, held: int, count: int) -> None:
+    """Note the status of the lots in the first `count` rows of RESTORES that are HELD; `held` is the last of them."""
+    lots, rows = matrix(handles, LOTS), matrix(handles, RESTORES)
+    for k in range(count):
+        held = _walk_down(handles, held, k)
+        if held >= 0 and lots[held, LOT_SEQ] == rows[k, RESTORE_SEQ]:
+            rows[k, RESTORE_STATUS] = _LOT_HELD
+
+
+@compiled
+def _moved(handles: Int64s, k: int, count: int) -> int:
+    """By how much more the parts older than that of row k come to, where parts of one root become lots of their own.
+
+    Such a lot is younger than all others of its root, and than those like it that were made before (§9.6).
+    """
+    rows, moved = matrix(handles, RESTORES), 0
+    for row in range(k + 1, count):
+        if not _is_of_one_root(rows, row, k):
+            break
+        if rows[row, RESTORE_STATUS] == _LOT_HELD:
+            moved -= rows[row, RESTORE_AMOUNT]
+    if rows[k, RESTORE_STATUS] == _LOT_HELD:
+        for row in range(k - 1, -1, -1):
+            if not _is_of_one_root(rows, row, k):
+                break
+            moved += rows[row, RESTORE_AMOUNT]
+    return moved
+
+
+@inlined
+def _is_of_one_root(rows: Int64s, one: int, other: int) -> bool:
+    """Whether the lots of two rows of RESTORES are parts of one."""
+    return bool(rows[one, RESTORE_ROOT] == rows[other, RESTORE_ROOT])
 
 
 @inlined

@@ -268,6 +268,7 @@ def test_the_smallest_code_of_reward_and_books_decides() -> None:
     driver = driver_with(terms(maximum=50), credit("50"))
     fails(driver, item(30, reward_code=Outcome.REWARD_OUT_OF_STOCK), Outcome.REWARD_OUT_OF_STOCK)
     fails(driver, item(0, asset=-1, reward_code=Outcome.REWARD_NOT_FOUND), Outcome.REWARD_NOT_FOUND)
+    fails(driver, item(0, asset=-1), Outcome.REWARD_NOT_FOUND)
     fails(driver, item(51, reward_code=Outcome.AMOUNT_BELOW_MINIMUM), Outcome.AMOUNT_BELOW_MINIMUM)
     fails(driver, item(51), Outcome.MAX_TRANSACTION_EXCEEDED)
     fails(driver, item(0, value_code=Outcome.AMOUNT_OVERFLOW), Outcome.AMOUNT_OVERFLOW)
@@ -327,17 +328,29 @@ def test_simple_assets_and_wallets_give_back() -> None:
 
 
 def test_what_comes_back_repays_an_overdraft_and_closed_lots_stay_closed() -> None:
+    """The oldest repays first, though it is given back last (§9.7)."""
     driver = driver_with(terms(), credit("10"), credit("20"), credit("30"), redeem("60"))
     run(driver, credit("45", direction=DEBIT, allow_negative=True))
     assert reverse(driver, 7, 60) == Outcome.OK
-    assert driver.describe_lots() == "L1 10/10 AVAILABLE, L2 20/5 AVAILABLE, L3 30/0 CONSUMED"
+    assert driver.describe_lots() == "L1 10/0 CONSUMED, L2 20/0 CONSUMED, L3 30/15 AVAILABLE"
     assert moves(driver, 6) == [
-        ("RESTORE", 3, 0, 0, "CONSUMED"),
-        ("RESTORE", 2, 0, 5, "AVAILABLE"),
-        ("RESTORE", 1, 0, 10, "AVAILABLE"),
+        ("RESTORE", 3, 0, 15, "AVAILABLE"),
+        ("RESTORE", 2, 0, 0, "CONSUMED"),
+        ("RESTORE", 1, 0, 0, "CONSUMED"),
     ]
-    assert [row["repaid"] for row in driver.tables["lot_moves"]] == [30, 15, 0]
+    assert [row["repaid"] for row in driver.tables["lot_moves"]] == [15, 20, 10]
     assert driver.balances() == "ISSUANCE -15 | REDEMPTION 0 | alice.A 15"
+
+
+def test_a_part_that_becomes_a_lot_repays_after_the_others_of_its_root() -> None:
+    driver = driver_with(terms(), credit("40"), operation(HOLD, "15"), operation(RELEASE), redeem("5"), redeem("35"))
+    early, late = (row["log_seq"] for row in driver.tables["redemptions"])
+    assert reverse(driver, early, 5) == Outcome.OK
+    run(driver, operation(HOLD, "5"), credit("7", direction=DEBIT, allow_negative=True))
+    assert driver.describe_lots() == "L1 40/5 HELD, L2 15/0 CONSUMED"
+    assert reverse(driver, late, 35) == Outcome.OK
+    # L1 is HELD: its 20 come back as L3, which is younger than L2.
+    assert driver.describe_lots() == "L1 40/5 HELD, L2 15/8 AVAILABLE, L3 20/20 AVAILABLE"
 
 
 def test_a_balance_that_is_full_takes_nothing_back() -> None:

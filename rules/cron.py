@@ -9,8 +9,7 @@ instant: the first at which the clocks show it, or the end of the gap that leave
 the search needs no look at the zone: go through the named minutes after the wall time, and take the first whose instant
 is later than the given time. The others, skipped, are those of a repeated hour that have had their turn.
 
-No library does this: the known ones tick twice in a repeated hour, some at times that a gap leaves out, and read `5-5`
-as `*`; a tick costs them more than a hundred microseconds, and here fewer than ten.
+A tick costs about 5 µs in UTC and 10 µs in a zone (`tests/benchmarks/bench_cron.py`).
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ class Cron:
         return None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def parse_cron(text: str) -> Cron:
     """A cron expression of §4.6; `ValueError` if it is none (no `@` word, no zone, no seconds) or never fires."""
     fields = [field for field in text.split(" ") if field] if text == text.strip() else []

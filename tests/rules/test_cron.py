@@ -76,12 +76,12 @@ def walk(start: int, end: int, zone: tzinfo) -> Iterator[tuple[int, list[datetim
 
 
 def assert_as_walked(start: int, end: int, zone: str) -> None:
-    """At every hour from start to end, and around every tick, the next tick is that of the walk."""
+    """At every half hour from start to end, and around every tick, the next tick is that of the walk."""
     turns = list(walk(start, end, load_zone(zone)))
     for text, is_wanted in EXPRESSIONS.items():
         expected = [moment for moment, turn in turns if any(map(is_wanted, turn))]
         cron, position = parse_cron(text), 0
-        for after in range(start - 1, end, HOUR):
+        for after in range(start - 1, end, HOUR // 2):
             while position < len(expected) and expected[position] <= after:
                 position += 1
             if position < len(expected):

@@ -99,9 +99,9 @@ from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.templates import Template, template_rows
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
+from earnbook.rules.cron import next_cron_tick
 from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.tiers import tier_value
-from earnbook.rules.times import next_cron_tick
 from earnbook.rules.values import Timestamp, Value
 
 _TEXT = int(Kind.TEXT)

@@ -1,17 +1,19 @@
-"""Cron expressions for the oracle: the next tick in UTC, found by looking at one day after the other (§4.6)."""
+"""Cron expressions for the oracle: the next tick in a zone, found by looking at local day after local day (§4.6)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
+from zoneinfo import ZoneInfo
 
-from tests.support.oracle_times import EPOCH
+from tests.support.oracle_calendar import instant, utc
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 DAYS_SEARCHED = 9 * 366
 """A leap day may be eight years away."""
+UTC_ZONE = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +47,22 @@ def parse_cron(text: str) -> Cron:
     )
 
 
-def next_tick(cron: Cron, after: int) -> int | None:
-    """The first tick strictly after a time, in microseconds; None when none comes."""
-    midnight = (EPOCH + timedelta(microseconds=after)).replace(hour=0, minute=0, second=0, microsecond=0)
-    for day in (midnight + timedelta(days=number) for number in range(DAYS_SEARCHED)):
+def next_tick(cron: Cron, after: int, zone: ZoneInfo = UTC_ZONE) -> int | None:
+    """The first tick strictly after a time, in microseconds; None when none comes.
+
+    Local times go up within a day, and so do their instants: two times in one gap are one tick.
+    """
+    today = utc(after).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    for number in range(-1, DAYS_SEARCHED):
+        try:
+            day = today + timedelta(days=number)
+        except OverflowError:
+            continue
         if not cron.has_day(day):
             continue
         for hour, minute in product(sorted(cron.hours), sorted(cron.minutes)):
-            tick = (day.replace(hour=hour, minute=minute) - EPOCH) // timedelta(microseconds=1)
-            if tick > after:
+            tick = instant(day.replace(hour=hour, minute=minute), zone)
+            if tick is not None and tick > after:
                 return tick
     return None
 

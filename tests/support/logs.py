@@ -72,7 +72,7 @@ def cut_by_days(scenario: Scenario, days: int) -> Scenario:
 
 def _runs(chance: random.Random, definitions: Mapping[str, Any], features: Features) -> list[Run]:
     has_time = bool(features & TIME)
-    sizes = (5, 15, 30, 50) if has_time else (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
+    sizes = (5, 15, 30, 40, 50) if has_time else (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
     lines = random_log(chance, definitions, chance.choice(sizes), features)
     if has_time:
         lines = [spread(line) for line in lines]

@@ -27,10 +27,20 @@ def spread(row: str) -> str:
 
 
 def change_automation(draw: Draw) -> Members:
-    """Triggers, cancels or refreshes an automation, now and then one that is not there."""
+    """Triggers, cancels or refreshes an automation, mostly one that this can be done to, now and then none at all."""
     kind = draw.chance.choice(("trigger_automation", "trigger_automation", "cancel_automation", "refresh_automation"))
-    keys = [automation["key"] for automation in draw.program["automations"]]
-    return operation(kind, draw.program, automation_id=draw.chance.choice((*keys, *keys, "none")))
+    fitting = {"cancel_automation": "one_time", "refresh_automation": "participant_state"}.get(kind, "cron")
+    automations = draw.program["automations"]
+    keys = [automation["key"] for automation in automations]
+    likely = [automation["key"] for automation in automations if automation["trigger"]["type"] == fitting]
+    key = draw.chance.choice(likely if likely and draw.chance.random() < 0.6 else [*keys, "none"])
+    return operation(kind, draw.program, automation_id=key)
+
+
+def tag_program(draw: Draw) -> Members:
+    """Changes what filters read without changing a participant; the next evaluation sees it."""
+    kind = draw.chance.choice(("add_tag", "add_tag", "remove_tag"))
+    return operation(kind, draw.program, target="PROGRAM", tag="vip")
 
 
 def set_birthday(draw: Draw) -> Members:

@@ -263,6 +263,13 @@ def _duration(value: Value) -> Duration:
         raise CelError(str(error)) from None
 
 
+def _month(value: Value) -> int:
+    """From 0, in UTC."""
+    if not isinstance(value, Timestamp):
+        raise CelError("getMonth needs a timestamp")
+    return int(timestamp_text(value)[5:7]) - 1
+
+
 def _not(value: Value) -> bool:
     return not _bool(value)
 
@@ -296,6 +303,7 @@ FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "string": _string,
     "timestamp": _timestamp,
     "duration": _duration,
+    "getMonth": _month,
     "startsWith": _on_text(lambda text, part: text.startswith(part)),
     "endsWith": _on_text(lambda text, part: text.endswith(part)),
     "contains": _on_text(lambda text, part: part in text),

@@ -34,7 +34,9 @@ FILTERS = (
     "participant.external_id != 'bob'",
     "participant.status == 'ACTIVE' && !('new' in participant.tags)",
     "participant.counters.missing > 1 || 'vip' in program.tags",
-    "has(participant.tiers.status)",
+    "'vip' in program.tags",
+    "'vip' in program.tags",
+    "!('vip' in program.tags)",
 )
 DATES = ("02-29", "06-15", "12-31", "2026-03-08", "2026-11-01", "2025-01-01", "02-30", "soon", "")
 
@@ -147,9 +149,9 @@ def changed_automations(chance: random.Random, automations: Sequence[Document]) 
         elif luck < 0.7:
             continue
         changed.append(other)
-    if chance.random() < 0.4:
+    if chance.random() < 0.6:
         new = {"key": "late", "name": "Late", "event_name": "digest", "scope": "participants"}
-        changed.append({**new, **chance.choice((_immediate, _one_time, _interval))(chance)})
+        changed.append({**new, **chance.choice((_immediate, _immediate, _one_time, _interval))(chance)})
     return changed
 
 

@@ -29,11 +29,17 @@ ACTIONS_OF = {
     Feature.TIERS: {"SET_TIER"},
     Feature.SCHEDULE: {"SCHEDULE_EVENT"},
     Feature.BROADCAST: {"BROADCAST"},
+    Feature.LIFECYCLE: {"SET_TIER"},
 }
 OPERATIONS_OF = {
     Feature.BUDGETS: {"reset_budget"},
     Feature.TIERS: {"set_tier", "remove_tier"},
     Feature.RETRY: {"retry_event"},
+    Feature.LIFECYCLE: {"set_tier", "remove_tier"},
+    Feature.AUTOMATION: {
+        *("trigger_automation", "cancel_automation", "refresh_automation"),
+        *("set_attribute", "add_tag", "remove_tag"),
+    },
     Feature.MONEY: {
         *("adjust", "hold", "release", "forfeit", "void_hold", "transfer"),
         *("upsert_participant", "create_group"),

@@ -4,9 +4,9 @@ A file of `tests/examples` is YAML:
 
 - `title`, `section`: what it shows and where SEMANTICS shows it;
 - `definitions`: a definitions document;
-- `runs`: a list of `clock`, optional `order`, `advance_to`, `program`, `rules` and `rewards`, and `records`: NDJSON, so
-  that numbers stay as written. `program` are other fields of the first program, `rules` and `rewards` other contents of
-  its rules and rewards by key, in force from that run on.
+- `runs`: a list of `clock`, optional `order`, `advance_to`, `program`, `rules`, `rewards` and `automations`, and
+  `records`: NDJSON, so that numbers stay as written. `program` are other fields of the first program, the others are
+  other contents of its rules, rewards and automations by key, in force from that run on.
   In a record that leaves them out, `program_id` is the first program's key (where the type needs one),
   `event_timestamp` (or `effective_at`) the shorthand `at` (a date, or date and time, in UTC), `external_id` alice (of
   events), and `idempotency_key` the row's place, `r0-1` for the first of the first run. `"@lot r0-1 2"` stands for the
@@ -26,7 +26,8 @@ A file of `tests/examples` is YAML:
 - `rejects`: the row's place to the reason; `duplicates`: how many there were;
 - `redemptions`: by log_seq, in the words of `_redemption`; `rewards`: `STATUS count` by key;
 - `entries`: by seq some of `amount`, `reference_id`, `description`, `redemption` (log_seq) and `program`;
-- `changes`: per record the rows `type key operation old -> new`.
+- `changes`: per record the rows `type key operation old -> new`;
+- what `examples_time.py` reads: tiers with their dates, automations, subscriptions, and what fell due.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.examples_time import shown_times
 from tests.support.logical import LogicalBook, Redemption, Run, Scenario
 from tests.support.notation import BUCKETS, SYSTEM_ACCOUNTS, notation_mismatches, parse_notation
 from tests.support.oracle_operation_fields import OPERATIONS
@@ -79,12 +81,12 @@ def load_example(name: str) -> Example:
 
 def _read_runs(runs: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any], program: str) -> Iterator[Run]:
     for number, run in enumerate(runs):
-        if not run.keys() & {"program", "rules", "rewards"}:
+        if not run.keys() & {"program", "rules", "rewards", "automations"}:
             yield _read_run(run, number, program)
             continue
         definitions = copy.deepcopy(definitions)
         definitions["programs"][0].update(run.get("program", {}))
-        for kind in ("rules", "rewards"):
+        for kind in ("rules", "rewards", "automations"):
             for item in definitions["programs"][0].get(kind, []):
                 item.update(run.get(kind, {}).get(item["key"], {}))
         yield replace(_read_run(run, number, program), definitions=definitions)
@@ -97,6 +99,7 @@ def _read_run(run: Mapping[str, Any], number: int, program: str) -> Run:
         clock=run["clock"],
         order=run.get("order", "time"),
         advance_to=run.get("advance_to"),
+        max_generated=run.get("max_generated"),
     )
 
 
@@ -197,7 +200,11 @@ def _state_mismatches(expected: Mapping[str, Any], book: LogicalBook, asset: Map
         generated = {record.log_seq for record in book.records if record.type == "SYSTEM"}
         people = [row.participant for row in book.outcomes if row.log_seq in generated and row.attempt == 1]
         found += _unequal("generated", expected["generated"], people)
-    return found + _money_mismatches(expected, book, asset["scale"])
+    found += _money_mismatches(expected, book, asset["scale"])
+    for what, told in shown_times(book).items():
+        if what in expected:
+            found += _unequal(what, expected[what], told)
+    return found
 
 
 def _money_mismatches(expected: Mapping[str, Any], book: LogicalBook, scale: int) -> list[str]:

@@ -43,12 +43,18 @@ class Feature(StrEnum):
     """Redemption targets, the catalog, redemptions and their reversals."""
     RETRY = "retry"
     """`retry_event`."""
+    LIFECYCLE = "lifecycle"
+    """Tier types with a lifecycle, and logs over a year."""
+    AUTOMATION = "automation"
+    """Automations, the operations on them, loads that change them, and logs over a year."""
 
 
 Features: TypeAlias = frozenset[Feature]
 
 BASIC: Features = frozenset()
-EVERYTHING: Features = frozenset(Feature)
+TIME: Features = frozenset({Feature.LIFECYCLE, Feature.AUTOMATION})
+EVERYTHING: Features = frozenset(Feature) - TIME
+"""What happens within a month; `TIME` is drawn for itself, since it needs a year."""
 
 ABOUT_MONEY: Features = frozenset({Feature.MONEY, Feature.REWARDS, Feature.HOLDS, Feature.MEMBERS, Feature.GROUPS})
 """What meets the operations on money most."""
@@ -62,6 +68,8 @@ EVENT_TYPES: dict[Feature, tuple[str, ...]] = {
     Feature.TIERS: ("stay", "upgrade"),
     Feature.SCHEDULE: ("signup", "ping"),
     Feature.BROADCAST: ("party",),
+    Feature.LIFECYCLE: ("stay", "stay", "upgrade"),
+    Feature.AUTOMATION: ("signup", "visit", "refund"),
 }
 """Types of events that the rules of a feature wait for, as often as they should come."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -235,6 +236,20 @@ def state_folds_changes(book: LogicalBook) -> Iterator[str]:
             yield f"{state_type}: changes and state differ in {wrong}"
 
 
+def tiers_fold_changes(book: LogicalBook) -> Iterator[str]:
+    """I13 for the whole row of a tier, but for an expiry that activity has moved since (§14.4)."""
+    last = {(change.entity[1], change.key): change.tier for change in book.changes if change.state_type == "tier"}
+    for (who, program, key), stored in book.tiers.items():
+        written = last.get((who, f"{program}/{key}"))
+        if written is None:
+            continue
+        moved = (stored.expires_at or 0) > (written.expires_at or 0) and not stored.own_expiry
+        if replace(written, expires_at=stored.expires_at) != stored or not (
+            moved or written.expires_at == stored.expires_at
+        ):
+            yield f"the tier {key} of {who} is {stored}, its last change says {written}"
+
+
 def _stored_state(book: LogicalBook) -> dict[str, State]:
     """The state that the changes of each type fold to, by (entity type, entity, key), as JSON text."""
     profiles: State = {
@@ -258,6 +273,10 @@ def _stored_state(book: LogicalBook) -> dict[str, State]:
         "enrollment": {
             ("PARTICIPANT", who, program): json_text(status) or ""
             for (who, program), status in book.enrollments.items()
+        },
+        "subscription": {
+            ("PARTICIPANT", who, f"{program}/{key}"): json_text(row.status) or ""
+            for (program, key, who), row in book.subscriptions.items()
         },
         "member": {
             ("GROUP", group, who): f'{{"role":"{member.role}","status":"{member.status}"}}'
@@ -391,7 +410,11 @@ def nothing_is_overdue(book: LogicalBook) -> Iterator[str]:
         due[f"lot {lot.lot_seq}"] = {"DEFERRED": lot.matures_at, "AVAILABLE": lot.expires_at}.get(lot.status)
     due |= {f"event {key}": scheduled.due_at for key, scheduled in book.schedule.items()}
     due |= {f"budget {name}": budget.next_reset_at for name, budget in book.budgets.items()}
-    due |= {f"tier {name}": tier.expires_at for name, tier in book.tiers.items()}
+    for name, tier in book.tiers.items():
+        # A date of the lifecycle passes when the level outlives it; only its own expiry ends a level.
+        due[f"tier {name}"] = tier.downgrade_at if tier.own_expiry is False else tier.expires_at
+    due |= {f"automation {name}": automation.next_at for name, automation in book.automations.items()}
+    due |= {f"subscription {name}": subscription.next_at for name, subscription in book.subscriptions.items()}
     for what, due_at in due.items():
         if due_at is not None and book.book_clock is not None and due_at <= book.book_clock:
             yield f"{what} was due at {due_at}"
@@ -425,6 +448,7 @@ CHECKS: tuple[tuple[str, Callable[[LogicalBook], Iterator[str]]], ...] = (
     ("I11", attempts_end_with_success),
     ("I12", keys_are_unique),
     ("I13", state_folds_changes),
+    ("I13", tiers_fold_changes),
     ("I14", budgets_add_up),
     ("I15", redemptions_add_up),
     ("I16", nothing_is_overdue),

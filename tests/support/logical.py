@@ -7,19 +7,20 @@ depends on batches, files or the wall clock is kept (§4.5).
 
 What the reader of an engine's book must fill, once that engine has the feature:
 
-- records: generated events are EVENT/SYSTEM with the `log_seq` of their `parent` and their `generation` (§17.5);
+- records: generated events are EVENT/SYSTEM with the `log_seq` of their `parent` and their `generation` (§17.5), those
+  of automations with the key of their `automation`;
 - outcomes: `by_operation`, the `log_seq` of the `retry_event` that made an attempt;
 - evaluations: `actions` with all that an action had resolved when it ended (§12.3);
 - changes: `cause_number` is the record's `log_seq`, None for DUE; keys and values as `Change` says;
 - redemptions, reversals: named by the `log_seq` of their operation, also in `redemption` of their entries;
-- state: `groups`, `members`, `tiers`, `budgets`, `schedule`, `rewards`, `profile` of participants; `programs` and
-  `asset_links`, which are not compared while a reader leaves them None.
+- state: `groups`, `members`, `tiers`, `budgets`, `schedule`, `rewards`, `automations`, `subscriptions`, `profile` of
+  participants; `programs` and `asset_links`, which are not compared while a reader leaves them None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
 Account: TypeAlias = "tuple[str, str | None, str, str]"
@@ -35,7 +36,8 @@ class Run:
 
     The horizon is always off (`--horizon none`), late runs are allowed and conflicts are rejected.
     `advance_to` (RFC 3339) asks for `earnbook advance --to T` after the rows. `definitions` are those of the scenario
-    with other contents of its rules, in force from this run's first record on; None leaves those of the book.
+    with other contents of its rules and other automations, in force from this run's first record on; None leaves those
+    of the book. `max_generated` is `--max-generated`, None for as many as there are.
     """
 
     lines: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class Run:
     order: str = "time"
     advance_to: str | None = None
     definitions: Mapping[str, Any] | None = None
+    max_generated: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,8 @@ class LotMove:
 class Record:
     """§18.4 events and operations: `kind` is EVENT or OPERATION, `type` the operation's type or EXTERNAL/SYSTEM.
 
-    `parent` is the log_seq of the event that scheduled or broadcast this one. Generated events are never late.
+    `parent` is the log_seq of the event that scheduled or broadcast this one, `automation` the key of the automation
+    that made it. Generated events are never late.
     """
 
     log_seq: int
@@ -134,6 +138,7 @@ class Record:
     late: bool
     parent: int | None = None
     generation: int = 0
+    automation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +211,12 @@ class Change:
     | budget | program | `rule/asset` | auto_reset (due), set (`reset_budget`) | consumed, minor units |
     | scheduled_event | participant | the event's idempotency key | add | None |
     | reward | program | the reward's key | set | `{"redeemed_count":1,"status":"ACTIVE"}`, old None the first time |
+    | automation | program | its key | set | the status, of a one_time that fired or was cancelled |
+    | subscription | participant | `program/automation` | set | the status |
+
+    `tier` is the whole row that a change of a tier leaves, and `due_object` (a tier type or automation, `program/key`)
+    the cause of cause DUE, in changes of tiers, counters, automations and subscriptions; both are not compared where a
+    reader leaves them None.
     """
 
     change_seq: int
@@ -220,6 +231,8 @@ class Change:
     rule: str | None
     action_index: int | None
     changed_at: int
+    tier: Tier | None = None
+    due_object: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,11 +273,18 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """The level somebody is on; base has no row. `expires_at` is that of an explicit assignment or of the lifecycle."""
+    """The level somebody is on; base has no row. `expires_at` is that of an explicit assignment or of the lifecycle.
+
+    `own_expiry` says which of them, None where a reader cannot tell, and then it is not compared. `downgrade_at` is
+    the date of a level that was not renewed at a period end, and `noted_level` what was reached then, None for base.
+    """
 
     level: str
     acquired_at: int
     expires_at: int | None
+    downgrade_at: int | None = None
+    noted_level: str | None = None
+    own_expiry: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +304,30 @@ class Scheduled:
     due_at: int
     parent: int
     generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Automation:
+    """`status` is the effective one: a one_time that fired or was cancelled is archived. `next_at` is its next firing.
+
+    It is None of participant_state, of what has nothing left to do, and of what is paused, archived, or of a program
+    that is not ACTIVE.
+    """
+
+    status: str
+    next_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A participant and an automation of type participant_state (§17.4). `next_at` is None of THRESHOLD.
+
+    While its automation does not fire, a subscription stays as it was, `next_at` aside, which is None.
+    """
+
+    status: str
+    subscribed_at: int
+    next_at: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,7 +406,8 @@ class LogicalBook:
 
     Balances of zero, overdrafts of zero and absent state have no item. Groups are named by key, budgets by (program,
     rule, asset), tiers by (participant, program, tier type), members by (group, participant), scheduled events by
-    idempotency key, rewards by (program, reward). All rewards of the definitions in force are there.
+    idempotency key, rewards by (program, reward), automations by (program, automation), subscriptions by (program,
+    automation, participant). All rewards and automations that the book has had are there.
     """
 
     book_clock: int | None
@@ -388,6 +433,8 @@ class LogicalBook:
     tiers: Mapping[tuple[str, str, str], Tier] = field(default_factory=dict)
     budgets: Mapping[tuple[str, str, str], Budget] = field(default_factory=dict)
     schedule: Mapping[str, Scheduled] = field(default_factory=dict)
+    automations: Mapping[tuple[str, str], Automation] = field(default_factory=dict)
+    subscriptions: Mapping[tuple[str, str, str], Subscription] = field(default_factory=dict)
     rewards: Mapping[tuple[str, str], Reward] = field(default_factory=dict)
     programs: Mapping[str, str] | None = None
     asset_links: frozenset[tuple[str, str]] | None = None
@@ -419,7 +466,7 @@ def _part_differences(name: str, left: object, right: object) -> Iterator[str]:
                 yield f"{name}: only right: {item}"
         case Mapping(), Mapping():
             for key in sorted(left.keys() | right.keys(), key=repr):
-                if left.get(key) != right.get(key):
+                if not _equal(left.get(key), right.get(key)):
                     yield f"{name}[{key}]: {left.get(key)} / {right.get(key)}"
         case _:
             if left != right:
@@ -441,9 +488,18 @@ def _row_differences(name: str, left: tuple[Any, ...], right: tuple[Any, ...]) -
 
 def _same(one: object, other: object, column: str) -> bool:
     left, right = getattr(one, column), getattr(other, column)
+    if isinstance(one, Change) and column in ("tier", "due_object"):
+        return left is None or right is None or _equal(left, right)
     if isinstance(one, Evaluation) and column == "actions":
         return left is None or right is None or [*map(_told, left)] == [*map(_told, right)]
     return bool(left == right)
+
+
+def _equal(left: object, right: object) -> bool:
+    """Whether two values of a mapping are equal, but for whether a tier's expiry is its own where one cannot tell."""
+    if isinstance(left, Tier) and isinstance(right, Tier) and None in (left.own_expiry, right.own_expiry):
+        return replace(left, own_expiry=None) == replace(right, own_expiry=None)
+    return left == right
 
 
 def _told(action: ActionResult) -> ActionResult:

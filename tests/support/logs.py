@@ -10,16 +10,29 @@ import random
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from tests.support.features import BASIC, EVENT_TYPES, GROUPS, Features, drawn_features, group_id, participant_id
+from tests.support.features import (
+    BASIC,
+    EVENT_TYPES,
+    GROUPS,
+    TIME,
+    Feature,
+    Features,
+    drawn_features,
+    group_id,
+    participant_id,
+)
 from tests.support.logical import Run, Scenario
 from tests.support.logs_operations import first_members, random_operation
 from tests.support.logs_stories import random_story
+from tests.support.logs_time import ADVANCE_TO, FIXED_DAYS, spread
 from tests.support.oracle_definitions import read_definitions
 from tests.support.oracle_intake import read_row
 from tests.support.oracle_json import Rejected
 from tests.support.programs import DAYS, TYPES, random_definitions
+from tests.support.programs_time import changed_automations
 
 PEOPLE = ("alice", "alice", "alice", "bob", "bob", "Zoë", "12")
 
@@ -58,21 +71,35 @@ def cut_by_days(scenario: Scenario, days: int) -> Scenario:
 
 
 def _runs(chance: random.Random, definitions: Mapping[str, Any], features: Features) -> list[Run]:
-    sizes = (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
+    has_time = bool(features & TIME)
+    sizes = (5, 15, 30, 40, 50) if has_time else (5, 15, 40, 80, 120) if features else (1, 5, 15, 30, 60)
     lines = random_log(chance, definitions, chance.choice(sizes), features)
+    if has_time:
+        lines = [spread(line) for line in lines]
     cuts = sorted(chance.randint(0, len(lines)) for _ in range(chance.choice((0, 0, 1, 2))))
     runs = []
-    fixed_days = iter(("2026-02-01", "2026-02-03", "2026-02-10"))
+    fixed_days = iter(FIXED_DAYS if has_time else ("2026-02-01", "2026-02-03", "2026-02-10"))
     for start, end in zip([0, *cuts], [*cuts, len(lines)], strict=True):
         if start == end:
             continue
         clock = "event" if chance.random() < 0.75 else f"{next(fixed_days)}T00:00:00Z"
         order = "input" if chance.random() < 0.2 else "time"
         runs.append(Run(lines=tuple(lines[start:end]), clock=clock, order=order))
-    if chance.random() < 0.3:
-        last = runs[-1]
-        runs[-1] = Run(lines=last.lines, clock=last.clock, order=last.order, advance_to="2026-03-01T00:00:00Z")
+    if chance.random() < 0.3 or has_time:
+        advance_to = chance.choice(ADVANCE_TO[1:]) if has_time else "2026-03-01T00:00:00Z"
+        runs[-1] = replace(runs[-1], advance_to=advance_to)
+    if Feature.AUTOMATION in features and len(runs) > 1:
+        runs[1] = replace(runs[1], definitions=_later_definitions(chance, definitions))
     return runs
+
+
+def _later_definitions(chance: random.Random, definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with other automations."""
+    programs = [
+        {**program, "automations": changed_automations(chance, program["automations"])}
+        for program in definitions["programs"]
+    ]
+    return {**definitions, "programs": programs}
 
 
 def random_log(

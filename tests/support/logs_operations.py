@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from tests.support.features import GROUPS, Feature, Features, group_id, participant_id
 from tests.support.logs_draw import PEOPLE, Document, Draw, Members, operation, person, quoted
 from tests.support.logs_money import adjust, match, redeem, redeem_item, reverse, transfer, void_hold
+from tests.support.logs_time import change_automation, set_birthday, tag_program
 from tests.support.oracle_operation_fields import ENTITY_FIELDS
 
 COUNTERS = ("spend", "visits", "streak")
@@ -239,6 +240,8 @@ MAKERS: Mapping[Feature, Sequence[Maker]] = {
     Feature.GROUPS: (_create_group, _change_group, _change_member, _change_member),
     Feature.STATE: (_change_tags, _change_counter, _change_attribute),
     Feature.TIERS: (_change_tier,),
+    Feature.LIFECYCLE: (_change_tier,),
+    Feature.AUTOMATION: (change_automation, change_automation, set_birthday, tag_program),
     Feature.BUDGETS: (_reset_budget,),
     Feature.RETRY: (_retry_event,),
     Feature.MONEY: (adjust, adjust, adjust, match, match, match, void_hold, transfer, transfer),

@@ -31,6 +31,11 @@ STORIES: Mapping[Feature, Sequence[tuple[str, ...]]] = {
     Feature.MEMBERS: (("visit", "SUSPENDED", "visit", "hold", "ACTIVE", "visit"),),
     Feature.TIERS: (("stay", "stay", "upgrade", "stay"),),
     Feature.BUDGETS: (("purchase", "purchase", "purchase", "purchase"),),
+    Feature.LIFECYCLE: (("stay", "stay", "stay", "stay"), ("stay", "upgrade", "stay")),
+    Feature.AUTOMATION: (
+        ("visit", "tag", "refresh 1", "refresh 2", "refresh 3"),
+        ("visit", "visit", "tag", "refresh 2", "refresh 1", "refresh 4"),
+    ),
 }
 RETRIED_LATER = ("visit", "SUSPENDED", "visit", "ACTIVE", "retry 2")
 """For when both RETRY and MEMBERS may be used."""
@@ -64,6 +69,12 @@ def random_story(chance: random.Random, definitions: Mapping[str, Any], features
         if step.startswith("retry"):
             retried = quoted(f"s{number}-{step.removeprefix('retry ')}")
             fields = {"type": '"retry_event"', "program_id": quoted(program), "event_key": retried}
+        elif step == "tag":
+            tag = {"target": '"PROGRAM"', "tag": '"vip"'}
+            fields = {"type": quoted(chance.choice(("add_tag", "remove_tag"))), "program_id": quoted(program), **tag}
+        elif step.startswith("refresh"):
+            name = quoted(f"auto{step.removeprefix('refresh ')}")
+            fields = {"type": '"refresh_automation"', "program_id": quoted(program), "automation_id": name}
         elif step.isupper():
             fields = {"type": '"set_participant_status"', "status": quoted(step), **person}
         else:

@@ -4,11 +4,10 @@
 `earnbook.pipeline` or the targets of the rules; only syntax trees and CEL values are those of `earnbook.rules`, which
 have their own tests.
 
-It models definitions, the order and the clocks (§4), intake and idempotency (§3), due work of ranks 1 to 4 and 7
-(§4.4), programs, participants and groups (§7, §8), rules with all actions (§9 to §13), tiers without lifecycle (§14),
-generated events of rules (§17.5), the operations on money (§15.2), redemptions and the catalog (§16), and those on
-members and state (§15.3). Automations and the lifecycle of tiers are not modelled: another rank of due work is another
-iterator in `_due_items`, another operation another verb in `oracle_operations.py`.
+It models definitions, the order and the clocks (§4), intake and idempotency (§3), due work of all ranks (§4.4),
+programs, participants and groups (§7, §8), rules with all actions (§9 to §13), tiers with their lifecycle (§14), the
+operations on money, members and state (§15), redemptions and the catalog (§16), automations and generated events (§17).
+Another kind of due work is another iterator in `_due_items`, another operation another verb in `oracle_operations.py`.
 
 Where SEMANTICS is open, the decision stands in the module that takes it; of this one: a generated event is never late
 and makes no later record late; due work that a record brings about at or before its own processing time is done
@@ -23,29 +22,29 @@ from dataclasses import replace
 from functools import partial
 
 from tests.support.logical import (
-    Budget,
-    Counter,
     Evaluation,
     LogicalBook,
     RecordOutcome,
     Reject,
     Run,
     Scenario,
-    Scheduled,
 )
 from tests.support.logical import Record as LogicalRecord
+from tests.support.oracle_book import read_state
 from tests.support.oracle_budgets import due_budgets, start_budgets
 from tests.support.oracle_definitions import Program, is_id, read_definitions, succeed
+from tests.support.oracle_firing import activate_automations, due_automations, load_automations
 from tests.support.oracle_ids import record_id
 from tests.support.oracle_intake import Person, Record, read_row
-from tests.support.oracle_json import Rejected, number_text
+from tests.support.oracle_json import Rejected
 from tests.support.oracle_ledger import DueItem, due_lots
 from tests.support.oracle_log import Event, Log
 from tests.support.oracle_members import admit, find_participant, known_participant
 from tests.support.oracle_operations import operate
-from tests.support.oracle_redemptions import rewards_of
+from tests.support.oracle_periods import due_lifecycles, start_periods
 from tests.support.oracle_rules import go_through_rules
 from tests.support.oracle_state import Cause, Failure, GeneratedEvent, State
+from tests.support.oracle_subscriptions import due_subscriptions, follow_changes
 from tests.support.oracle_tiers import due_tiers
 from tests.support.oracle_times import parse_time
 from tests.support.oracle_turn import Turn, scope_of
@@ -82,11 +81,14 @@ class Oracle:
         records = list(self._conform(number, run))
         if run.order == "time":
             records.sort(key=lambda record: record.timestamp)
+        generated = self._log.counts().generated
         for record in records:
             self._take(record, record.timestamp if fixed_at is None else fixed_at)
         if run.lines and fixed_at is not None:
             self._do_due_work(fixed_at)
             self._load()
+        if run.max_generated is not None and self._log.counts().generated - generated > run.max_generated:
+            raise ValueError("a batch with more generated events than --max-generated is refused (§17.5)")
         if before == (self._state.log_seq, self._state.book_clock, len(self._log.rejects)):
             # A run of nothing but duplicates commits no batch, so no batch counts its rows.
             self._log.rows_read, self._log.duplicates = counted
@@ -99,18 +101,23 @@ class Oracle:
             self._after_record(self.book())
 
     def _load(self) -> None:
-        """The definitions come into force, at the processing time of the first record (§6.3)."""
-        if self._next_definitions is not self._definitions:
+        """The definitions come into force at the time of the first record, and what they make due is done (§6.3)."""
+        is_new = self._next_definitions is not self._definitions
+        if is_new:
             self._definitions = succeed(self._definitions, self._next_definitions)
             self._next_definitions = self._definitions
-        if self._is_loaded:
-            return
+        loaded_at = self._state.processing_time
+        if not self._is_loaded:
+            for program in self._definitions.programs.values():
+                self._state.programs[program.key] = program.status
+            for asset in self._definitions.assets.values():
+                self._state.asset_links |= {(program, asset.symbol) for program in asset.programs}
+            start_budgets(self._state, self._definitions, loaded_at)
+        if is_new or not self._is_loaded:
+            start_periods(self._state, self._definitions, loaded_at)
+            load_automations(self._state, self._definitions, loaded_at)
         self._is_loaded = True
-        for program in self._definitions.programs.values():
-            self._state.programs[program.key] = program.status
-        for asset in self._definitions.assets.values():
-            self._state.asset_links |= {(program, asset.symbol) for program in asset.programs}
-        start_budgets(self._state, self._definitions, self._state.processing_time)
+        self._do_due_work(loaded_at)
 
     def _conform(self, number: int, run: Run) -> Iterator[Record]:
         for row, line in enumerate(run.lines, start=1):
@@ -135,12 +142,23 @@ class Oracle:
         self._load()
         self._state.log_seq += 1
         self._enter(record)
+        self._and_what_follows(lambda: self._process(record))
+        self._do_due_work(self._state.processing_time)
+        self._report()
+
+    def _process(self, record: Record) -> None:
         if record.type is None:
             self._process_external(record)
         else:
             self._process_operation(record)
-        self._do_due_work(self._state.processing_time)
-        self._report()
+
+    def _and_what_follows(self, step: Callable[[], None]) -> None:
+        """A record or due item, then the subscriptions that follow its changes (§17.4), and what it made live."""
+        changes, counters = len(self._state.changes), self._state.counters.copy()
+        step()
+        at = self._state.processing_time
+        follow_changes(self._state, self._definitions, changes, counters, at)
+        activate_automations(self._state, self._definitions, at)
 
     def _enter(self, record: Record) -> None:
         latest = self._log.latest
@@ -167,6 +185,9 @@ class Oracle:
         yield from due_lots(self._state, dict(self._definitions.assets))
         yield from due_budgets(self._state, self._definitions)
         yield from due_tiers(self._state, self._definitions)
+        yield from due_lifecycles(self._state, self._definitions)
+        yield from due_automations(self._state, self._definitions)
+        yield from due_subscriptions(self._state, self._definitions)
         for waiting in self._state.waiting:
             perform = partial(self._process_generated, waiting)
             yield DueItem(due_at=waiting.due_at, rank=7, key=waiting.key, perform=perform)
@@ -179,8 +200,9 @@ class Oracle:
                 break
             item = min(due, key=lambda item: (item.due_at, item.rank, item.key))
             clock = self._state.book_clock
-            self._state.book_clock = item.due_at if clock is None else max(item.due_at, clock)
-            item.perform(self._state.book_clock)
+            processed_at = item.due_at if clock is None else max(item.due_at, clock)
+            self._state.book_clock = processed_at
+            self._and_what_follows(partial(item.perform, processed_at))
         self._state.book_clock = until
 
     def _process_generated(self, waiting: GeneratedEvent, processed_at: int) -> None:
@@ -201,18 +223,21 @@ class Oracle:
                 late=False,
                 parent=waiting.parent,
                 generation=waiting.generation,
+                automation=waiting.automation,
             )
         )
+        is_named = waiting.participant is not None or waiting.participant_id is not None
         event = Event(
             log_seq=state.log_seq,
             program=waiting.program,
             key=waiting.idempotency_key,
             timestamp=waiting.timestamp,
-            person=Person(external_id=waiting.participant, id=None),
+            person=Person(external_id=waiting.participant, id=waiting.participant_id) if is_named else None,
             recipient=None,
             data=waiting.data,
             generation=waiting.generation,
             descends_from_broadcast=waiting.descends_from_broadcast,
+            is_external=False,
         )
         self._log.events.append(event)
         self._attempt(event, None)
@@ -274,7 +299,7 @@ class Oracle:
         )
         return replace(row, actions=actions)
 
-    def _turn(self, event: Event, program: Program, participant: str, recipient: str | None) -> Turn:
+    def _turn(self, event: Event, program: Program, participant: str | None, recipient: str | None) -> Turn:
         """Creates and enrolls who is missing, which outlives a failure, and takes the snapshot (§10.1)."""
         processed_at = self._state.processing_time
         cause = Cause(kind="EVENT", number=event.log_seq, program=program.key, processed_at=processed_at)
@@ -294,12 +319,14 @@ class Oracle:
             recipient=recipient,
             generation=event.generation,
             descends_from_broadcast=event.descends_from_broadcast,
+            is_external=event.is_external,
             scope=scope_of(self._state, self._definitions, program, participant, event.data, event.timestamp),
         )
 
-    def _resolve(self, event: Event, program: Program) -> tuple[str, str | None]:
-        """Participant and recipient, both before either is created (§7.2)."""
-        assert event.person is not None
+    def _resolve(self, event: Event, program: Program) -> tuple[str | None, str | None]:
+        """Participant and recipient, both before either is created (§7.2); events of programs have none."""
+        if event.person is None:
+            return None, None
         participant = find_participant(self._state, event.person, program, "PARTICIPANT_NOT_FOUND")
         if event.recipient is None:
             return participant, None
@@ -364,57 +391,6 @@ class Oracle:
             )
         )
 
-    # --- the book ---------------------------------------------------------------------------------------------------
-
     def book(self) -> LogicalBook:
         """The book as it stands."""
-        state, log = self._state, self._log
-        return LogicalBook(
-            book_clock=state.book_clock,
-            records=tuple(log.records),
-            outcomes=tuple(sorted(log.outcomes, key=lambda row: (row.log_seq, row.attempt))),
-            entries=tuple(state.entries),
-            lots=tuple(lot for _, lot in sorted(state.lots.items())),
-            lot_moves=tuple(state.lot_moves),
-            evaluations=tuple(sorted(log.evaluations, key=lambda row: (row.log_seq, row.attempt, row.rule_order))),
-            changes=tuple(state.changes),
-            redemptions=tuple(state.redemptions.values()),
-            reversals=tuple(state.reversals),
-            rejects=frozenset(log.rejects),
-            participants=dict(state.participants),
-            enrollments=dict(state.enrollments),
-            balances={account: amount for account, amount in state.balances.items() if amount},
-            overdrafts={account: amount for account, amount in state.overdrafts.items() if amount},
-            counters={
-                name: Counter(
-                    value=number_text(stored.value),
-                    last_reset_at=stored.last_reset_at,
-                    reset_after=stored.reset_after,
-                )
-                for name, stored in state.counters.items()
-            },
-            tags=frozenset(state.tags),
-            attributes=dict(state.attributes),
-            groups=dict(state.groups),
-            members=dict(state.members),
-            tiers=dict(state.tiers),
-            budgets={
-                name: Budget(consumed=stored.consumed, next_reset_at=stored.next_reset_at)
-                for name, stored in state.budgets.items()
-            },
-            schedule={
-                waiting.idempotency_key: Scheduled(
-                    program=waiting.program,
-                    participant=waiting.participant,
-                    due_at=waiting.due_at,
-                    parent=waiting.parent,
-                    generation=waiting.generation,
-                )
-                for waiting in state.waiting
-                if not waiting.is_broadcast
-            },
-            rewards=rewards_of(state, self._definitions) if self._is_loaded else {},
-            programs=dict(state.programs),
-            asset_links=frozenset(state.asset_links),
-            counts=log.counts(),
-        )
+        return read_state(self._state, self._log, self._definitions if self._is_loaded else None)

@@ -74,6 +74,21 @@ def expression_of_value(text: str) -> str | None:
     return text if _mentions_state(expression.root) else None
 
 
+def reads_clock_or_counters(text: str) -> bool:
+    """Whether a filter reads `now` or any counters, so that its value may change with time alone (§17.4)."""
+    return _reads_clock_or_counters(_parsed(text).root)
+
+
+def _reads_clock_or_counters(node: Node) -> bool:
+    match node:
+        case Name(name="now") | Call(function="now") | Select(field="counters") | Has(field="counters"):
+            return True
+        case Index(index=Literal(value="counters")):
+            return True
+        case _:
+            return any(_reads_clock_or_counters(child) for child in _children(node))
+
+
 def timestamp_text(value: Timestamp) -> str:
     """RFC 3339 in UTC."""
     return format_time(value.nanoseconds // 1000)
@@ -248,6 +263,13 @@ def _duration(value: Value) -> Duration:
         raise CelError(str(error)) from None
 
 
+def _month(value: Value) -> int:
+    """From 0, in UTC."""
+    if not isinstance(value, Timestamp):
+        raise CelError("getMonth needs a timestamp")
+    return int(timestamp_text(value)[5:7]) - 1
+
+
 def _not(value: Value) -> bool:
     return not _bool(value)
 
@@ -281,6 +303,7 @@ FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "string": _string,
     "timestamp": _timestamp,
     "duration": _duration,
+    "getMonth": _month,
     "startsWith": _on_text(lambda text, part: text.startswith(part)),
     "endsWith": _on_text(lambda text, part: text.endswith(part)),
     "contains": _on_text(lambda text, part: part in text),

@@ -13,8 +13,10 @@ from fractions import Fraction
 from itertools import count
 from typing import Any
 
+from tests.support.oracle_automations import Automation, archived, read_automation
 from tests.support.oracle_cron import Cron, next_tick, parse_cron
-from tests.support.oracle_json import Fields, Json
+from tests.support.oracle_json import Fields, Json, plain_json
+from tests.support.oracle_tier_types import TierType, read_tier
 from tests.support.oracle_times import parse_duration, parse_time
 
 BASE_LEVELS = ("", "base")
@@ -119,37 +121,6 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Criterion:
-    counter: str
-    operator: str
-    threshold: Fraction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """`criteria` is None where the level has no qualification; `is_any` is mode ANY."""
-
-    key: str
-    rank: int
-    criteria: tuple[Criterion, ...] | None
-    is_any: bool
-    benefits: Json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierType:
-    key: str
-    id: uuid.UUID
-    number: int
-    is_archived: bool
-    levels: Mapping[str, Level]
-
-    def rank_of(self, level: str | None) -> int:
-        """No level is base, rank 0 (§14.1)."""
-        return 0 if level is None else self.levels[level].rank
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
     """An item of the catalog (§16.2); `unit_cost` in minor units, `status` what the definitions say."""
 
@@ -181,6 +152,7 @@ class Program:
     group_field: str | None
     rules: tuple[Rule, ...]
     tiers: Mapping[str, TierType]
+    automations: Mapping[str, Automation]
     target_type: str
     target_reference: str | None
     rewards: Mapping[str, Reward]
@@ -217,8 +189,9 @@ class Definitions:
 
 
 def succeed(old: Definitions, new: Definitions) -> Definitions:
-    """The new definitions with rule versions that go on from the old ones; objects may change, not come and go."""
+    """The new definitions with rule versions that go on from the old ones; only automations may come and go."""
     programs = {}
+    numbers = count(1 + sum(len(program.automations) for program in old.programs.values()))
     for key, program in new.programs.items():
         before = {rule.key: rule for rule in old.programs[key].rules}
         assert before.keys() == {rule.key for rule in program.rules}, "rules may change, not come and go"
@@ -227,8 +200,20 @@ def succeed(old: Definitions, new: Definitions) -> Definitions:
             replace(rule, version=before[rule.key].version + (rule.content != before[rule.key].content))
             for rule in program.rules
         )
-        programs[key] = replace(program, rules=rules)
+        programs[key] = replace(
+            program, rules=rules, automations=_succeed_automations(old.programs[key], program, numbers)
+        )
     return replace(new, programs=programs)
+
+
+def _succeed_automations(old: Program, new: Program, numbers: Iterator[int]) -> Mapping[str, Automation]:
+    """Those of both with their numbers: what is absent is archived, and what is new gets the next number (§6.3)."""
+    gone = {key: archived(one) for key, one in old.automations.items() if key not in new.automations}
+    kept = {
+        key: replace(one, number=old.automations[key].number if key in old.automations else next(numbers))
+        for key, one in new.automations.items()
+    }
+    return {**gone, **kept}
 
 
 def is_id(reference: str, object_id: uuid.UUID) -> bool:
@@ -246,6 +231,11 @@ def tier_named(program: Program, reference: str) -> TierType | None:
     return next((tier for tier in program.tiers.values() if reference == tier.key or is_id(reference, tier.id)), None)
 
 
+def automation_named(program: Program, reference: str) -> Automation | None:
+    """An automation of a program by key or id."""
+    return next((one for one in program.automations.values() if reference == one.key or is_id(reference, one.id)), None)
+
+
 def reward_named(program: Program, reference: str) -> Reward | None:
     """A reward of a program by key or id."""
     return next((one for one in program.rewards.values() if reference == one.key or is_id(reference, one.id)), None)
@@ -259,7 +249,7 @@ def read_definitions(document: Mapping[str, Any]) -> Definitions:
         asset["symbol"]: _read_asset(asset, number, organization_id)
         for number, asset in enumerate(document["assets"], start=1)
     }
-    rule_numbers, tier_numbers = count(1), count(1)
+    rule_numbers, tier_numbers, automation_numbers = count(1), count(1), count(1)
     programs: dict[str, Program] = {}
     for number, program in enumerate(document["programs"], start=1):
         program_id = uuid.uuid5(organization_id, f"program:{program['key']}")
@@ -271,24 +261,13 @@ def read_definitions(document: Mapping[str, Any]) -> Definitions:
             creates_participants=program.get("on_unknown_participant", "CREATE") == "CREATE",
             group_field=program.get("group_field"),
             rules=_read_rules(program.get("rules", []), rule_numbers, program_id, assets),
-            tiers={tier["key"]: _read_tier(tier, next(tier_numbers), program_id) for tier in program.get("tiers", [])},
+            tiers={tier["key"]: read_tier(tier, next(tier_numbers), program_id) for tier in program.get("tiers", [])},
+            automations=_read_automations(program.get("automations", []), automation_numbers, program_id),
             target_type=program.get("redemption_target_type", "SYSTEM_REDEMPTION"),
             target_reference=program.get("redemption_target_entity_id"),
             rewards=_read_rewards(program.get("rewards", []), program_id, assets),
         )
     return Definitions(organization_id=organization_id, programs=programs, assets=assets)
-
-
-def plain_json(value: Any) -> Json:
-    """A value of a document as the value of a JSON text: every number is a decimal."""
-    if isinstance(value, Mapping):
-        return {name: plain_json(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(item) for item in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Decimal(repr(value))
-    assert value is None or isinstance(value, bool | Decimal | str)
-    return value
 
 
 def _read_asset(document: Mapping[str, Any], number: int, organization_id: uuid.UUID) -> Asset:
@@ -341,6 +320,18 @@ def _read_rule(
         budgets={budget.asset: budget for budget in budgets},
         content=plain_json(document),
     )
+
+
+def _read_automations(
+    documents: Sequence[Mapping[str, Any]], numbers: Iterator[int], program_id: uuid.UUID
+) -> Mapping[str, Automation]:
+    found = [
+        read_automation(
+            one, next(numbers), program_id, plain_json(one.get("payload") or {}), plain_json(one["trigger"])
+        )
+        for one in documents
+    ]
+    return {automation.key: automation for automation in found}
 
 
 def _read_budget(document: Mapping[str, Any], assets: Mapping[str, Asset]) -> Budget:
@@ -420,36 +411,3 @@ def _read_rewards(
             available_until=parse_time(until) if until else None,
         )
     return rewards
-
-
-def _read_tier(document: Mapping[str, Any], number: int, program_id: uuid.UUID) -> TierType:
-    assert "lifecycle" not in document, "the oracle does not model the lifecycle of tiers"
-    levels = [_read_level(level) for level in document["levels"]]
-    return TierType(
-        key=document["key"],
-        id=uuid.uuid5(program_id, f"tier:{document['key']}"),
-        number=number,
-        is_archived=document.get("status", "ACTIVE") == "ARCHIVED",
-        levels={level.key: level for level in levels},
-    )
-
-
-def _read_level(document: Mapping[str, Any]) -> Level:
-    qualification = document.get("qualification")
-    criteria = None
-    if qualification is not None:
-        criteria = tuple(
-            Criterion(
-                counter=criterion["counter"],
-                operator=criterion["operator"],
-                threshold=Fraction(str(criterion["threshold"])),
-            )
-            for criterion in qualification["criteria"]
-        )
-    return Level(
-        key=document["key"],
-        rank=document["rank"],
-        criteria=criteria,
-        is_any=qualification is not None and qualification["mode"] == "ANY",
-        benefits=plain_json(document.get("benefits") or {}),
-    )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tests.support.oracle_definitions import Definitions, Program, read_date, reward_named, rule_named
+from tests.support.oracle_definitions import Definitions, Program, automation_named, read_date, reward_named, rule_named
 from tests.support.oracle_json import Fields, Json, Rejected, canonical_json, check_numbers, depth, parse_json
 from tests.support.oracle_operation_fields import (
     COMMON_FIELDS,
@@ -163,6 +163,9 @@ def _payload(fields: Fields, form: Form, program: Program | None, definitions: D
         elif name == "reward_id" and isinstance(value, str) and program is not None:
             reward = reward_named(program, value)
             compared[name] = value if reward is None else reward.id
+        elif name == "automation_id" and isinstance(value, str) and program is not None:
+            automation = automation_named(program, value)
+            compared[name] = value if automation is None else automation.key
         elif form.is_number(name):
             compared[name] = value
         elif name in ("expires_at", "matures_at") and isinstance(value, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NoReturn, TypeAlias
 
@@ -12,6 +13,18 @@ Fields: TypeAlias = "dict[str, Json]"
 
 class Rejected(Exception):
     """The row is no record; the argument is the reason of §3.5."""
+
+
+def plain_json(value: Any) -> Json:
+    """A value of a document as the value of a JSON text: every number is a decimal."""
+    if isinstance(value, Mapping):
+        return {name: plain_json(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(item) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Decimal(repr(value))
+    assert value is None or isinstance(value, bool | Decimal | str)
+    return value
 
 
 def parse_json(line: str) -> Fields:

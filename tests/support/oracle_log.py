@@ -23,6 +23,7 @@ class Event:
     data: Fields
     generation: int = 0
     descends_from_broadcast: bool = False
+    is_external: bool = True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -155,6 +155,7 @@ CHECKS: Mapping[str, Check] = {
     "source_external_id": lambda value: value not in (None, ""),
     "source_participant_id": lambda value: value not in (None, ""),
     "rule_id": KEY,
+    "automation_id": KEY,
     "group_id": KEY,
     "amount": _number,
     "description": _text(500, shortest=0),
@@ -339,6 +340,9 @@ OPERATIONS: Mapping[str, Form] = {
         _form("set_tier", "participant", "tier level", "expires_at"),
         _form("remove_tier", "participant", "tier"),
         _form("reset_budget", "", "rule_id asset_id"),
+        _form("trigger_automation", "", "automation_id"),
+        _form("cancel_automation", "", "automation_id"),
+        _form("refresh_automation", "", "automation_id"),
         _form("retry_event", "", "", "event_key event_id"),
     )
 }

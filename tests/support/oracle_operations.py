@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from tests.support.oracle_definitions import Definitions
 from tests.support.oracle_intake import Record
 from tests.support.oracle_operation import Operation
+from tests.support.oracle_operations_automations import AUTOMATION_VERBS
 from tests.support.oracle_operations_members import MEMBER_VERBS
 from tests.support.oracle_operations_money import MONEY_VERBS
 from tests.support.oracle_operations_state import STATE_VERBS
@@ -19,7 +20,7 @@ from tests.support.oracle_state import Failure, State
 
 NEEDS_ACTIVE_PROGRAM = (
     *("adjust", "hold", "redeem", "redeem_item", "transfer", "fund"),
-    *("set_tier", "remove_tier"),
+    *("set_tier", "remove_tier", "trigger_automation"),
 )
 """§7.1."""
 
@@ -62,4 +63,5 @@ VERBS: Mapping[str, Callable[[Operation], bool]] = {
     **REDEMPTION_VERBS,
     **MEMBER_VERBS,
     **STATE_VERBS,
+    **AUTOMATION_VERBS,
 }

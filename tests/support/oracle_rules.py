@@ -14,7 +14,7 @@ from tests.support.oracle_cel import evaluate
 from tests.support.oracle_definitions import Action, Rule
 from tests.support.oracle_generated import fan_out
 from tests.support.oracle_state import Failure, State
-from tests.support.oracle_tiers import evaluate_tiers
+from tests.support.oracle_tiers import evaluate_tiers, refresh_activity
 from tests.support.oracle_turn import Turn
 
 
@@ -55,6 +55,8 @@ def go_through_rules(state: State, turn: Turn) -> Verdict:
             stopped_by = rule.key
     people = turn.counted | ({turn.participant} if turn.participant is not None else set())
     evaluate_tiers(state, turn.cause(), turn.program, people, turn.assigned_tiers, turn.timestamp)
+    if turn.is_external and turn.participant is not None:
+        refresh_activity(state, turn.program, turn.participant, turn.processed_at)
     fan_out(state, turn)
     return Verdict(evaluations=tuple(rows), code="OK", rule=None, action_index=None)
 

@@ -26,7 +26,7 @@ from tests.support.logical import (
     Reversal,
     Tier,
 )
-from tests.support.oracle_json import Fields
+from tests.support.oracle_json import Fields, Json
 
 
 class Failure(Exception):
@@ -41,7 +41,8 @@ class Failure(Exception):
 class Cause:
     """Who writes an entry or a change, and when (§18.1, §18.5). `number` is a log_seq, for DUE entries a lot_seq.
 
-    `redemption` is the log_seq of the redemption that an entry makes or reverses.
+    `redemption` is the log_seq of the redemption that an entry makes or reverses; `due_object` the tier type or
+    automation, `program/key`, that is the cause of DUE changes.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Cause:
     reference: str | None = None
     description: str | None = None
     redemption: int | None = None
+    due_object: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,26 +87,61 @@ class StoredBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedEvent:
-    """An event waiting to be processed as due work of rank 7; `key` is what sorts it there (§4.4)."""
+    """An event waiting to be processed as due work of rank 7; `key` is what sorts it there (§4.4).
+
+    It is for a participant, for nobody, or for the participant of an id that may be unknown.
+    """
 
     due_at: int
     timestamp: int
     key: tuple[int, ...]
     program: str
     idempotency_key: str
-    participant: str
+    participant: str | None
     data: Fields
-    parent: int
+    parent: int | None
     generation: int
     is_broadcast: bool
     descends_from_broadcast: bool
+    participant_id: uuid.UUID | None = None
+    automation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAutomation:
+    """An automation as the book has it: `content` is what a load compares, `is_live` that it may fire (§17.2).
+
+    `is_over` says of a one_time that it has fired or was cancelled. `refresh_at` is when all subscriptions are
+    evaluated next, `was_refreshed` that this has been done since it became live.
+    """
+
+    status: str
+    content: Json
+    is_live: bool = False
+    was_live: bool = False
+    is_over: bool = False
+    next_at: int | None = None
+    refresh_at: int | None = None
+    was_refreshed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSubscription:
+    """`text` is the attribute that ATTRIBUTE_DATE was planned with, `fired` counts THRESHOLD events."""
+
+    status: str
+    subscribed_at: int
+    next_at: int | None
+    text: str | None = None
+    fired: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class State:
     """The book. Entities are named by (entity_type, key); participants and groups carry their object number.
 
-    `record_ids` are the ids of the records by log_seq, `redemptions` are under the log_seq of their operation.
+    `record_ids` are the ids of the records by log_seq, `redemptions` are under the log_seq of their operation,
+    `period_ends` the (month, day) and the next boundary of a tier type.
     """
 
     book_clock: int | None = None
@@ -124,7 +161,9 @@ class State:
     tags: set[tuple[str, str, str]] = field(default_factory=set)
     attributes: dict[tuple[str, str, str], str] = field(default_factory=dict)
     tiers: dict[tuple[str, str, str], Tier] = field(default_factory=dict)
-    explicit_tiers: set[tuple[str, str, str]] = field(default_factory=set)
+    period_ends: dict[tuple[str, str], tuple[tuple[int, int], int]] = field(default_factory=dict)
+    automations: dict[tuple[str, str], StoredAutomation] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str, str], StoredSubscription] = field(default_factory=dict)
     budgets: dict[tuple[str, str, str], StoredBudget] = field(default_factory=dict)
     waiting: list[GeneratedEvent] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
@@ -176,6 +215,7 @@ class State:
         *,
         old: str | None = None,
         new: str | None = None,
+        tier: Tier | None = None,
     ) -> None:
         """Writes one change row (§18.5); the values are JSON text."""
         self.changes.append(
@@ -192,6 +232,8 @@ class State:
                 rule=cause.rule,
                 action_index=cause.action_index,
                 changed_at=cause.processed_at,
+                tier=tier,
+                due_object=cause.due_object,
             )
         )
 

@@ -34,6 +34,7 @@ class Turn:
     recipient: str | None
     generation: int
     descends_from_broadcast: bool
+    is_external: bool
     scope: Scope
     broadcasts: list[tuple[Rule, Action]] = field(default_factory=list)
     assigned_tiers: set[tuple[str, str]] = field(default_factory=set)

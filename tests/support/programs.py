@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.features import BASIC, Feature, Features, drawn_features
 from tests.support.programs_catalog import add_catalog
 from tests.support.programs_features import add_budgets, add_targets, feature_condition, feature_rules, random_tiers
+from tests.support.programs_time import add_lifecycles, draw_periods, random_automations
 
 Document = dict[str, Any]
 
@@ -35,11 +36,23 @@ def random_definitions(seed: int, features: Features = BASIC) -> Document:
     programs = [f"program{number}" for number in range(1, chance.choice((1, 1, 2, 3)) + 1)]
     programs = programs[:2] if features else programs
     assets = [_asset(chance, number, programs) for number in range(1, chance.choice((1, 2, 2, 3)) + 1)]
-    return {
+    document: Document = {
         "organization": {"key": "demo", "name": "Demo"},
         "assets": assets,
         "programs": [_program(chance, key, assets, features) for key in programs],
     }
+    _add_time(chance, document, features)
+    return document
+
+
+def _add_time(chance: random.Random, document: Document, features: Features) -> None:
+    """Lifecycles and automations, which have something in common over all programs."""
+    periods = draw_periods(chance)
+    for number, program in enumerate(document["programs"]):
+        if Feature.LIFECYCLE in features:
+            add_lifecycles(chance, program.get("tiers", []), periods)
+        if Feature.AUTOMATION in features:
+            program["automations"] = random_automations(chance, has_threshold=number > 0)
 
 
 def _asset(chance: random.Random, number: int, programs: Sequence[str]) -> Document:
@@ -82,7 +95,7 @@ def _add_features(chance: random.Random, program: Document, assets: Sequence[Doc
         if chance.random() < 0.7:
             rule["condition"] = f"event.type in ['refund', '{chance.choice(TYPES)}'] && ({rule['condition']})"
     tight = [asset["symbol"] for asset in assets if asset["scale"] == 18]
-    tiers = random_tiers(chance) if Feature.TIERS in features else []
+    tiers = random_tiers(chance) if features & {Feature.TIERS, Feature.LIFECYCLE} else []
     if Feature.GROUPS in features and chance.random() < 0.7:
         program["group_field"] = "group"
     for rule in rules:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.support.features import GROUPS, Feature, Features, group_id, participant_id
+from tests.support.programs_time import automation_rules
 
 Document = dict[str, Any]
 
@@ -44,8 +45,10 @@ def feature_rules(
     rules: list[Document] = []
     if Feature.HOLDS in features and assets:
         rules += [_rule(kind, actions) for kind, actions in _hold_rules(chance, assets)]
-    if Feature.TIERS in features and tiers:
+    if features & {Feature.TIERS, Feature.LIFECYCLE} and tiers:
         rules += _tier_rules(chance, assets, tiers)
+    if Feature.AUTOMATION in features:
+        rules += automation_rules(chance, assets)
     if Feature.GROUPS in features:
         rules.append(_rule("family", _group_actions(chance, features, assets)))
     if Feature.SCHEDULE in features:

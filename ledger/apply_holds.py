@@ -2,7 +2,8 @@
 
 Each function takes what is already checked of the action itself (stages 1 to 7 of §12.3) and gives 0 when it was done
 or had nothing to do, an Outcome (> 0) when it fails. One that finds a table full stops early and leaves R_FULL set:
-its record is undone. `number` is the number of the rule action, 0 for an operation.
+its record is undone. `number` is the number of the rule action, 0 for an operation; `operand` the row of the
+operation's filter, -1 for none.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from earnbook.ledger.amounts import MINOR_MAX
 from earnbook.ledger.arrivals import expire_overdue, is_overdue, repay
 from earnbook.ledger.compiled import compiled
 from earnbook.ledger.consume import SOURCES, consume
-from earnbook.ledger.holds import held_of, is_match, open_part, split_off, stamp
+from earnbook.ledger.filters import choose, has_filter, is_match
+from earnbook.ledger.holds import held_of, open_part, split_off, stamp
 from earnbook.ledger.journal import (
     account_code,
     balance_of,
@@ -61,16 +63,25 @@ _BREAKAGE = ACCOUNT_BREAKAGE
 
 
 @compiled
-def hold(handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int) -> int:
-    """HOLD: AVAILABLE to HELD; lots in the order of §9.6, stamped with `reference` (-1: none)."""
-    if balance_of(handles, target, asset, _AVAILABLE) < amount:
+def hold(handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, operand: int) -> int:
+    """HOLD: AVAILABLE to HELD, or EVERYTHING there; lots in the order of §9.6, stamped with `reference` (-1: none)."""
+    present = max(balance_of(handles, target, asset, _AVAILABLE), 0)
+    if has_filter(handles, operand):
+        present, code = choose(handles, target, asset, _LOT_AVAILABLE, -1, operand)
+        if code != 0:
+            return code
+    if amount == EVERYTHING:
+        amount = present
+        if amount == 0:
+            return 0
+    if amount > present:
         return _INSUFFICIENT_BALANCE
     if balance_of(handles, target, asset, _HELD) > MINOR_MAX - amount:
         return _OVERFLOW
     entry = next_entry(handles)
     if has_lots(handles, asset):
         write_reference(handles, entry, reference)
-        _hold_lots(handles, number, target, asset, amount, reference, entry)
+        _hold_lots(handles, number, target, asset, amount, reference, entry, operand)
     else:
         _write_whole(handles, entry, _ENTRY_HOLD, number, target, asset, _AVAILABLE, _HELD, amount)
     move_balance(handles, target, asset, _AVAILABLE, -amount, entry)
@@ -79,14 +90,19 @@ def hold(handles: Int64s, number: int, target: int, asset: int, amount: int, ref
 
 
 @compiled
-def _hold_lots(handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, entry: int) -> None:
-    """Hold lots of AVAILABLE, which has the amount: each turns HELD itself, of the last the held part is split off."""
+def _hold_lots(
+    handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, entry: int, operand: int
+) -> None:
+    """Hold lots of AVAILABLE, which have the amount: each turns HELD itself, of the last the held part is split off."""
     registers, lots = vector(handles, REGISTERS), matrix(handles, LOTS)
-    accounts, chain = vector(handles, ACCOUNTS), chain_at(handles, target, asset, _LOT_AVAILABLE)
+    following = vector(handles, ACCOUNTS)[chain_at(handles, target, asset, _LOT_AVAILABLE)] - 1
     debit, credit = account_code(handles, target, _AVAILABLE), account_code(handles, target, _HELD)
     rest, index, hint = amount, 0, 0
     while rest > 0 and registers[R_FULL] == 0:
-        lot = accounts[chain] - 1
+        lot = following
+        following = lots[lot, LOT_NEXT] - 1
+        if not is_match(handles, lot, -1, False, operand):
+            continue
         seq, remaining = lots[lot, LOT_SEQ], lots[lot, LOT_REMAINING]
         taken = min(remaining, rest)
         if taken == remaining:
@@ -107,16 +123,16 @@ def _hold_lots(handles: Int64s, number: int, target: int, asset: int, amount: in
 
 
 @compiled
-def release(handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int) -> int:
+def release(handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, operand: int) -> int:
     """RELEASE: HELD to AVAILABLE, or EVERYTHING there; of lots those stamped with `reference` (-1: all).
 
     What comes back repays overdraft, and what is overdue then expires, one entry a lot (§9.9).
     """
     present = balance_of(handles, target, asset, _HELD)
-    if reference >= 0:
-        present = held_of(handles, target, asset, reference, False)
-        if present == 0:
-            return _NOT_FOUND
+    if reference >= 0 or has_filter(handles, operand):
+        present, code = choose(handles, target, asset, _LOT_HELD, reference, operand)
+        if code != 0:
+            return code
     if amount == EVERYTHING:
         amount = present
         if amount == 0:
@@ -132,7 +148,7 @@ def release(handles: Int64s, number: int, target: int, asset: int, amount: int, 
         _write_whole(handles, entry, _ENTRY_RELEASE, number, target, asset, _HELD, _AVAILABLE, amount)
         return 0
     write_reference(handles, entry, reference)
-    first, count = _release_lots(handles, number, target, asset, amount, reference, entry)
+    first, count = _release_lots(handles, number, target, asset, amount, reference, entry, operand)
     if count > 0:
         expire_overdue(handles, first, count, number)
     return 0
@@ -140,7 +156,7 @@ def release(handles: Int64s, number: int, target: int, asset: int, amount: int, 
 
 @compiled
 def _release_lots(
-    handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, entry: int
+    handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, entry: int, operand: int
 ) -> tuple[int, int]:
     """Release lots that match, which have the amount, oldest first; of the last one a part may be split off.
 
@@ -153,7 +169,7 @@ def _release_lots(
     rest, index, hint, first, count = amount, 0, 0, -1, 0
     while rest > 0 and registers[R_FULL] == 0:
         following = lots[lot, LOT_NEXT] - 1
-        if is_match(lots, lot, reference, False):
+        if is_match(handles, lot, reference, False, operand):
             seq, remaining = lots[lot, LOT_SEQ], lots[lot, LOT_REMAINING]
             taken = min(remaining, rest)
             repaid = repay(handles, target, asset, taken)
@@ -192,9 +208,19 @@ def _release_lots(
 
 
 @compiled
-def forfeit(handles: Int64s, number: int, target: int, asset: int, bucket: int, amount: int) -> int:
-    """FORFEIT: value of AVAILABLE or HELD to BREAKAGE, or EVERYTHING there; of lots the oldest first."""
+def forfeit(
+    handles: Int64s, number: int, target: int, asset: int, bucket: int, amount: int, reference: int, operand: int
+) -> int:
+    """FORFEIT: value of AVAILABLE or HELD to BREAKAGE, or EVERYTHING there; of lots the oldest first.
+
+    A reference (-1: none) means the lots that have it: of HELD ones as their stamp, else as their own.
+    """
     present = max(balance_of(handles, target, asset, bucket), 0)
+    if reference >= 0 or has_filter(handles, operand):
+        status = _LOT_AVAILABLE if bucket == _AVAILABLE else _LOT_HELD
+        present, code = choose(handles, target, asset, status, reference, operand)
+        if code != 0:
+            return code
     if amount == EVERYTHING:
         amount = present
         if amount == 0:
@@ -203,7 +229,10 @@ def forfeit(handles: Int64s, number: int, target: int, asset: int, bucket: int, 
         return _INSUFFICIENT_BALANCE
     entry = next_entry(handles)
     if has_lots(handles, asset):
-        consume(handles, number, target, asset, bucket, amount, entry, _ENTRY_FORFEIT, _BREAKAGE, -1, False)
+        write_reference(handles, entry, reference)
+        consume(
+            handles, number, target, asset, bucket, amount, entry, _ENTRY_FORFEIT, _BREAKAGE, reference, False, operand
+        )
     else:
         debit, cause = account_code(handles, target, bucket), vector(handles, REGISTERS)[R_LOG_SEQ]
         write_movement(handles, entry, cause, _ENTRY_FORFEIT, number, debit, _BREAKAGE, asset, amount, 0)
@@ -220,7 +249,7 @@ def void_hold(handles: Int64s, number: int, target: int, asset: int, reference: 
         return _NOT_FOUND
     entry = next_entry(handles)
     write_reference(handles, entry, reference)
-    _, code = consume(handles, number, target, asset, _HELD, amount, entry, _ENTRY_VOID, SOURCES, reference, True)
+    _, code = consume(handles, number, target, asset, _HELD, amount, entry, _ENTRY_VOID, SOURCES, reference, True, -1)
     if code != 0:
         return code
     move_balance(handles, target, asset, _HELD, -amount, entry)

@@ -35,11 +35,9 @@ from earnbook.ledger.layout import (
     ACTION_ASSET,
     ACTION_BUCKET,
     ACTION_BUDGET,
+    ACTION_COLUMNS,
     ACTION_EVERYTHING,
-    ACTION_EXPIRES,
     ACTION_EXPIRES_KIND,
-    ACTION_MATURES,
-    ACTION_MATURES_KIND,
     ACTION_NEGATIVE,
     ACTION_NUMBER,
     ACTION_TYPE,
@@ -141,7 +139,8 @@ def apply_money(handles: Int64s, effect: int, action: int, program: int, target:
     if kind == _CREDIT:
         return _credit(handles, action, program, target, asset, amount, at, reference)
     if kind == _DEBIT:
-        return _debit(handles, action, program, target, asset, amount)
+        number, is_free = actions[action, ACTION_NUMBER], actions[action, ACTION_NEGATIVE]
+        return debit(handles, number, program, target, asset, actions[action, ACTION_BUCKET], amount, is_free)
     if amount == EVERYTHING:
         bucket = actions[action, ACTION_BUCKET] if kind == _FORFEIT else _HELD
         before = balance_of(handles, target, asset, bucket)
@@ -158,11 +157,11 @@ def _hold(handles: Int64s, action: int, kind: int, target: int, asset: int, amou
     actions = matrix(handles, ACTIONS)
     number = actions[action, ACTION_NUMBER]
     if kind == _HOLD:
-        return hold(handles, number, target, asset, amount, reference)
+        return hold(handles, number, target, asset, amount, reference, -1)
     if kind == _RELEASE:
-        return release(handles, number, target, asset, amount, reference)
+        return release(handles, number, target, asset, amount, reference, -1)
     if kind == _FORFEIT:
-        return forfeit(handles, number, target, asset, actions[action, ACTION_BUCKET], amount)
+        return forfeit(handles, number, target, asset, actions[action, ACTION_BUCKET], amount, -1, -1)
     return void_hold(handles, number, target, asset, reference)
 
 
@@ -172,12 +171,9 @@ def _credit(
 ) -> int:
     """The dates and the source of a CREDIT; a SETTLE where something is authorised under its reference (§9.8)."""
     actions = matrix(handles, ACTIONS)
-    expires_at = _date(actions[action, ACTION_EXPIRES_KIND], actions[action, ACTION_EXPIRES], at)
-    matures_at = _date(actions[action, ACTION_MATURES_KIND], actions[action, ACTION_MATURES], at)
-    if matures_at <= at:
-        matures_at = _NEVER
-    if expires_at != _NEVER and (expires_at <= at or expires_at <= matures_at):
-        return _INVALID_LOT_DATES
+    expires_at, matures_at, code = lot_dates(handles, ACTIONS, action * ACTION_COLUMNS + ACTION_EXPIRES_KIND, at)
+    if code != 0:
+        return code
     bucket, number = actions[action, ACTION_BUCKET], actions[action, ACTION_NUMBER]
     held = authorised_of(handles, target, asset, bucket, reference)
     budget = actions[action, ACTION_BUDGET]
@@ -264,6 +260,22 @@ def _status_in(bucket: int) -> int:
 
 
 @inlined
+def lot_dates(handles: Int64s, table: int, first: int, at: int) -> tuple[int, int, int]:
+    """The dates of a lot that is created now, TIME_NONE where there is none, and 0 or INVALID_LOT_DATES (§9.5).
+
+    They are given in four columns of a table, from the flat index `first` on: kind and value of the expiry, then of
+    the maturity. One that has come already is none.
+    """
+    cells = vector(handles, table)
+    expires_at, matures_at = _date(cells[first], cells[first + 1], at), _date(cells[first + 2], cells[first + 3], at)
+    if matures_at <= at:
+        matures_at = _NEVER
+    if expires_at != _NEVER and (expires_at <= at or expires_at <= matures_at):
+        return expires_at, matures_at, _INVALID_LOT_DATES
+    return expires_at, matures_at, 0
+
+
+@inlined
 def _date(kind: int, value: int, at: int) -> int:
     """An instant given as nothing, as a duration from `at`, or as a time."""
     if kind == DATE_NONE:
@@ -272,21 +284,25 @@ def _date(kind: int, value: int, at: int) -> int:
 
 
 @compiled
-def _debit(handles: Int64s, action: int, program: int, target: int, asset: int, amount: int) -> int:
-    """DEBIT from AVAILABLE or HELD; LOT assets consume lots first, what is then missing is overdraft (§9.7)."""
-    actions = matrix(handles, ACTIONS)
-    bucket = actions[action, ACTION_BUCKET]
+def debit(
+    handles: Int64s, number: int, program: int, target: int, asset: int, bucket: int, amount: int, is_free: int
+) -> int:
+    """DEBIT from AVAILABLE or HELD; LOT assets consume lots first, what is then missing is overdraft (§9.7).
+
+    `is_free` is 1 where AVAILABLE may become negative, else 0.
+    """
     balance = balance_of(handles, target, asset, bucket)
-    if actions[action, ACTION_NEGATIVE] == 0 and balance < amount:
+    if is_free == 0 and balance < amount:
         return _INSUFFICIENT_BALANCE
     if balance < _MIN + amount:
         return _OVERFLOW
     source, entry = source_of(handles, program, asset), next_entry(handles)
     account = account_code(handles, target, bucket)
-    cause, number = vector(handles, REGISTERS)[R_LOG_SEQ], actions[action, ACTION_NUMBER]
     rest = amount
     if has_lots(handles, asset):
-        rest, code = consume(handles, number, target, asset, bucket, amount, entry, _ENTRY_DEBIT, SOURCES, -1, False)
+        rest, code = consume(
+            handles, number, target, asset, bucket, amount, entry, _ENTRY_DEBIT, SOURCES, -1, False, -1
+        )
         if code != 0:
             return code
         if rest > 0:
@@ -297,6 +313,7 @@ def _debit(handles: Int64s, action: int, program: int, target: int, asset: int, 
     if rest > 0:
         if not has_room(handles, source, asset, rest):
             return _OVERFLOW
+        cause = vector(handles, REGISTERS)[R_LOG_SEQ]
         write_movement(handles, entry, cause, _ENTRY_DEBIT, number, account, source, asset, rest, 0)
         move_account(handles, source, asset, rest, entry)
     move_balance(handles, target, asset, bucket, -amount, entry)

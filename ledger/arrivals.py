@@ -1,15 +1,18 @@
-"""Value that reaches AVAILABLE: it repays overdraft, and expires at once where its time has passed (§9.7, §9.9)."""
+"""Value that reaches AVAILABLE: received, repaying overdraft, expired at once where its time has passed (§9.6-§9.9)."""
 
 from __future__ import annotations
 
 from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import (
     account_code,
+    has_lots,
     move_account,
     move_balance,
     next_entry,
     overdraft_of,
     set_overdraft,
+    source_of,
+    write_lot_move,
     write_movement,
 )
 from earnbook.ledger.layout import (
@@ -20,6 +23,9 @@ from earnbook.ledger.layout import (
     LOT_SEQ,
     LOT_SLOT,
     LOTS,
+    PROGRAM_COLUMNS,
+    PROGRAM_NUMBER,
+    PROGRAMS,
     R_CLOCK,
     R_FULL,
     R_LOG_SEQ,
@@ -27,10 +33,13 @@ from earnbook.ledger.layout import (
     matrix,
     vector,
 )
-from earnbook.ledger.lots import close_lot
-from earnbook.ledger.schema import ACCOUNT_BREAKAGE, TIME_NONE, Bucket, EntryType, Int64s, LotStatus
+from earnbook.ledger.lots import close_lot, next_lot, open_lot, write_new_lot
+from earnbook.ledger.schema import ACCOUNT_BREAKAGE, TIME_NONE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus
 
 _AVAILABLE = int(Bucket.AVAILABLE)
+_LOT_AVAILABLE = int(LotStatus.AVAILABLE)
+_CONSUMED = int(LotStatus.CONSUMED)
+_CREATE = int(LotMoveKind.CREATE)
 _EXPIRED = int(LotStatus.EXPIRED)
 _EXPIRATION = int(EntryType.EXPIRATION)
 _BREAKAGE = ACCOUNT_BREAKAGE
@@ -45,6 +54,34 @@ def repay(handles: Int64s, slot: int, asset: int, amount: int) -> int:
     if repaid > 0:
         set_overdraft(handles, slot, asset, overdraft - repaid)
     return repaid
+
+
+@compiled
+def receive(
+    handles: Int64s, entry: int, index: int, kind: int, payer: int, slot: int, asset: int, amount: int, program: int
+) -> None:
+    """A holder gets from the account `payer` what fits: one movement, and on LOT assets a fresh lot (§9.6).
+
+    `kind` is the type of the entry, `index` the place of the lot's move in it, `program` the slot of the operation's
+    program. The balance of the payer is the caller's.
+    """
+    registers = vector(handles, REGISTERS)
+    is_lot = has_lots(handles, asset)
+    lot = next_lot(handles) if is_lot else 0
+    account = account_code(handles, slot, _AVAILABLE)
+    write_movement(handles, entry, registers[R_LOG_SEQ], kind, 0, payer, account, asset, amount, lot)
+    move_balance(handles, slot, asset, _AVAILABLE, amount, entry)
+    if not is_lot:
+        return
+    at, source = registers[R_CLOCK], source_of(handles, program, asset)
+    owner = vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_NUMBER]
+    write_new_lot(handles, lot, entry, slot, asset, lot, owner, source, amount, at, _NEVER, _NEVER, -1)
+    repaid = repay(handles, slot, asset, amount)
+    left = amount - repaid
+    after = _LOT_AVAILABLE if left > 0 else _CONSUMED
+    write_lot_move(handles, entry, index, lot, _CREATE, 0, 0, after, left, -1, repaid)
+    if left > 0:
+        open_lot(handles, lot, slot, asset, _LOT_AVAILABLE, left, lot, owner, source, at, _NEVER, _NEVER, -1, 0)
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""Lots that are HELD: their stamps, which of them an action means, and parts split off a lot (§9.5, §9.6, §9.8).
+"""Lots that are HELD: their stamps, what is held under them, and parts split off a lot (§9.5, §9.6, §9.8).
 
 A holder's HELD lots are found by walking their chain: an action with a reference takes as many steps as the holder has
 HELD lots of the asset. That is meant for the tens or hundreds that a person has open, not for an account that collects
@@ -8,14 +8,13 @@ the holds of many.
 from __future__ import annotations
 
 from earnbook.ledger.compiled import compiled, inlined
+from earnbook.ledger.filters import left_in
 from earnbook.ledger.layout import (
-    ACCOUNTS,
     LOT_ASSET,
     LOT_CREATED,
     LOT_EXPIRES,
     LOT_HOLD,
     LOT_MATURES,
-    LOT_NEXT,
     LOT_PROGRAM,
     LOT_PROVISIONAL,
     LOT_REFERENCE,
@@ -25,9 +24,8 @@ from earnbook.ledger.layout import (
     LOT_SOURCE,
     LOTS,
     matrix,
-    vector,
 )
-from earnbook.ledger.lots import chain_at, next_lot, open_lot, set_lot, write_new_lot
+from earnbook.ledger.lots import next_lot, open_lot, set_lot, write_new_lot
 from earnbook.ledger.schema import Int64s, LotStatus
 
 _HELD = int(LotStatus.HELD)
@@ -41,27 +39,9 @@ def stamp(handles: Int64s, lot: int, hold: int, is_provisional: int) -> None:
 
 
 @inlined
-def is_match(lots: Int64s, lot: int, reference: int, only_provisional: bool) -> bool:
-    """Whether a lot is among those that an action means: of HELD lots, by their stamp (-1: any) and origin (§9.8)."""
-    if reference >= 0 and lots[lot, LOT_HOLD] != reference:
-        return False
-    return bool(not only_provisional or lots[lot, LOT_PROVISIONAL] == 1)
-
-
-@compiled
 def held_of(handles: Int64s, slot: int, asset: int, reference: int, only_provisional: bool) -> int:
-    """What the HELD lots of a holder that match have left: 0 exactly when there are none.
-
-    Walks the holder's HELD chain; their sum is a balance and fits in an int64.
-    """
-    lots = matrix(handles, LOTS)
-    lot = vector(handles, ACCOUNTS)[chain_at(handles, slot, asset, _HELD)] - 1
-    held = 0
-    while lot >= 0:
-        if is_match(lots, lot, reference, only_provisional):
-            held += lots[lot, LOT_REMAINING]
-        lot = lots[lot, LOT_NEXT] - 1
-    return held
+    """What the HELD lots of a holder that match have left: 0 exactly when there are none."""
+    return left_in(handles, slot, asset, _HELD, reference, only_provisional, -1)
 
 
 @compiled

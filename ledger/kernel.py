@@ -47,6 +47,9 @@ from earnbook.ledger.layout import (
     FROM_LOG,
     FROM_RETRY,
     GENERATED,
+    LOTS_ASK,
+    OPERAND_PARTS,
+    OPERANDS,
     OUTCOME_ACTION,
     OUTCOME_CODE,
     OUTCOME_HOLDER,
@@ -92,6 +95,7 @@ from earnbook.ledger.layout import (
     WORK_BASE,
     WORK_EVENT,
     WORK_KIND,
+    WORK_OPERAND,
     WORK_PROGRAM,
     WORK_TYPE,
     matrix,
@@ -133,6 +137,10 @@ NOT_STARTED = -100
 _ALL_DONE = -1000
 _EVENT = int(RecordKind.EVENT)
 _MONEY_LAST = int(OperationType.BURN)
+_HOLD = int(OperationType.HOLD)
+_FORFEIT = int(OperationType.FORFEIT)
+_REDEEM_ITEM = int(OperationType.REDEEM_ITEM)
+_REVERSE = int(OperationType.REVERSE_REDEMPTION)
 _RETRY_EVENT = int(OperationType.RETRY_EVENT)
 
 
@@ -302,10 +310,18 @@ def _finish_operation(given: Int64s, now: Int64s, outcome: int) -> int:
 
 @inlined
 def _is_carried_out(handles: Int64s, record: int) -> bool:
-    """Whether a record is an operation that the caller carries out."""
+    """Whether a record is an operation that the caller carries out.
+
+    Of those on money these are the ones about redemptions and rewards of earlier batches, and those that list lots by
+    ids that are not looked up yet.
+    """
     work = matrix(handles, WORK)
     kind = work[WORK_TYPE, record]
-    return bool(work[WORK_KIND, record] != _EVENT and kind > _MONEY_LAST and kind != _RETRY_EVENT)
+    if work[WORK_KIND, record] == _EVENT or kind == _RETRY_EVENT:
+        return False
+    if _HOLD <= kind <= _FORFEIT:
+        return bool(matrix(handles, OPERANDS)[work[WORK_OPERAND, record], OPERAND_PARTS] == LOTS_ASK)
+    return bool(kind > _MONEY_LAST or _REDEEM_ITEM <= kind <= _REVERSE)
 
 
 @compiled

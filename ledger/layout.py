@@ -275,16 +275,20 @@ OPERAND_FROM, OPERAND_TO, OPERAND_PART, OPERAND_PARTS = range(9, 13)
 OPERAND_COLUMNS = 13
 # A `Direction`, a `Bucket`, whether AVAILABLE may become negative, a text code (-1: none), 1 where a field was given
 # that only LOT assets have. Dates as of actions. earned_from and earned_to, 0 and TIME_MAX where they are absent. First
-# row of PARTS and how many, -1: no lots are named.
+# row of PARTS and how many, -1: no lots are named. LOTS_ASK says that a hold, release or forfeit lists lots by ids that
+# the caller must find (`State.name_lots`): the kernel leaves such an operation to its caller.
+LOTS_NONE, LOTS_ASK = -1, -2
 PART_PERSON, PART_GROUP, PART_AMOUNT, PART_CODE = range(4)
 PART_COLUMNS = 4  # recipient of a transfer: participant or group, -1: the other one; amount in minor units, value code
-PART_LOT = PART_PERSON  # of a filter: a lot_seq, -1: no lot of the book has that id
+PART_LOT = PART_PERSON  # of a filter: a lot_seq, in ascending order, -1: no lot of the book has that id
 
 REDEMPTION_COLUMNS = 9
 REVERSAL_COLUMNS = 5
 RESTORE_SEQ, RESTORE_AMOUNT, RESTORE_ROOT, RESTORE_PROGRAM, RESTORE_SOURCE, RESTORE_CREATED = range(6)
 RESTORE_EXPIRES, RESTORE_MATURES, RESTORE_REFERENCE, RESTORE_STATUS = range(6, 10)
-RESTORE_COLUMNS = 10  # a lot, what it gets back, and, where it is not open, what it was; the status of a closed lot
+RESTORE_COLUMNS = 10
+# A lot, what it gets back, and what it was when it was made. The status is CONSUMED or EXPIRED, as of a closed lot; of
+# a lot that is open it is not read.
 RESULT_COLUMNS = 10
 
 

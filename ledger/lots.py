@@ -78,7 +78,7 @@ def set_lot(handles: Int64s, lot: int, column: int, value: int) -> None:
 
 
 @inlined
-def _is_older(lots: Int64s, one: int, other: int) -> bool:
+def is_older(lots: Int64s, one: int, other: int) -> bool:
     """Whether lot `one` is consumed before lot `other`."""
     if lots[one, LOT_CREATED] != lots[other, LOT_CREATED]:
         return bool(lots[one, LOT_CREATED] < lots[other, LOT_CREATED])
@@ -94,7 +94,7 @@ def link(handles: Int64s, lot: int) -> None:
     slot, asset = lots[lot, LOT_SLOT], lots[lot, LOT_ASSET]
     chain = chain_at(handles, slot, asset, lots[lot, LOT_STATUS])
     before, after = vector(handles, ACCOUNTS)[chain + 1], 0
-    if before != 0 and _is_older(lots, lot, before - 1):
+    if before != 0 and is_older(lots, lot, before - 1):
         before, after = _search(handles, lot, chain)
     set_lot(handles, lot, LOT_PREVIOUS, before)
     set_lot(handles, lot, LOT_NEXT, after)
@@ -116,11 +116,11 @@ def _search(handles: Int64s, lot: int, chain: int) -> tuple[int, int]:
     older = lots[lot, LOT_HINT] if _is_good_hint(lots, lot, lots[lot, LOT_STATUS]) else 0
     while True:
         before = lots[younger - 1, LOT_PREVIOUS]
-        if before == 0 or _is_older(lots, before - 1, lot):
+        if before == 0 or is_older(lots, before - 1, lot):
             return before, younger
         younger = before
         after = accounts[chain] if older == 0 else lots[older - 1, LOT_NEXT]
-        if _is_older(lots, lot, after - 1):
+        if is_older(lots, lot, after - 1):
             return older, after
         older = after
 
@@ -132,7 +132,7 @@ def _is_good_hint(lots: Int64s, lot: int, status: int) -> bool:
     if hint < 0 or lots[hint, LOT_SEQ] != lots[lot, LOT_HINT_SEQ] or lots[hint, LOT_STATUS] != status:
         return False
     is_own = lots[hint, LOT_SLOT] == lots[lot, LOT_SLOT] and lots[hint, LOT_ASSET] == lots[lot, LOT_ASSET]
-    return is_own and _is_older(lots, hint, lot)
+    return is_own and is_older(lots, hint, lot)
 
 
 @inlined
@@ -147,7 +147,7 @@ def pass_hint(handles: Int64s, lot: int) -> None:
     """A DEFERRED lot is about to mature: the next one to do so may search from there, if it knows nothing nearer."""
     lots = matrix(handles, LOTS)
     after = lots[lot, LOT_NEXT] - 1
-    is_near = after >= 0 and _is_good_hint(lots, after, _AVAILABLE) and _is_older(lots, lot, lots[after, LOT_HINT] - 1)
+    is_near = after >= 0 and _is_good_hint(lots, after, _AVAILABLE) and is_older(lots, lot, lots[after, LOT_HINT] - 1)
     if after >= 0 and not is_near:
         _hint(handles, after, lot + 1)
 

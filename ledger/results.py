@@ -39,6 +39,12 @@ _TABLES: dict[str, tuple[str, int, int]] = {
         at.R_LOT_MOVES,
     ),
     "entry_references": ("entry_seq:i8 reference:i8", at.ENTRY_REFERENCES, at.R_ENTRY_REFERENCES),
+    "redemptions": (
+        "log_seq:i8 holder:i8 program:i4 asset:i4 amount:i8 reward:i4 quantity:i8 target:i8 entry_seq:i8",
+        at.REDEMPTIONS,
+        at.R_REDEMPTIONS,
+    ),
+    "reversals": ("log_seq:i8 redemption:i8 amount:i8 quantity:i8 entry_seq:i8", at.REVERSALS, at.R_REVERSALS),
     "changes": (
         "change_seq:i8 log_seq:i8 action:i4 entity:i8 state_type:i1 key:i4 operation:i1 value_kind:i1 value:i8 "
         "value_high:i8 value_scale:i1 reset_at:i8 reset_after:i8",
@@ -83,13 +89,13 @@ def work_of(
         program: slot of the program (its number - 1).
         base: base time c(r) of §4.3, microseconds.
         person: index of the participant among the run's persons, -1: none.
-        recipient: likewise of the recipient.
+        recipient: likewise of the recipient; of a money operation its row of OPERANDS.
         kind: RecordKind.
-        operation: OperationType (FUND, BURN) of operations.
+        operation: OperationType of operations.
         asset: index of an operation's asset, -1: no such asset.
-        amount: an operation's amount in minor units.
+        amount: an operation's amount in minor units, -1: all that matches.
         code: the value code of an operation's amount (`amounts.classify_amount`).
-        group: index of the group that an event names among the run's persons, -1: none.
+        group: index of the group that a record names among the run's persons, -1: none.
     """
     columns = (kind, program, person, recipient, base, operation, asset, amount, code, group)
     records = np.asarray(program).shape[0]

@@ -199,6 +199,15 @@ class Status(IntEnum):
     LOCKED = 6
 
 
+class RewardStatus(IntEnum):
+    """The status of a reward of the catalog (§16.2)."""
+
+    DRAFT = 1
+    ACTIVE = 2
+    OUT_OF_STOCK = 3
+    ARCHIVED = 4
+
+
 class MemberStatus(IntEnum):
     """The status of a member of a group (§8.3)."""
 

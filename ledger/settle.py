@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from earnbook.ledger.arrivals import repay
 from earnbook.ledger.compiled import compiled, inlined
-from earnbook.ledger.holds import held_of, is_match
+from earnbook.ledger.filters import is_match
+from earnbook.ledger.holds import held_of
 from earnbook.ledger.journal import (
     account_code,
     balance_of,
@@ -117,7 +118,7 @@ def _consume_authorised(
     uncovered, index = amount, 0
     while lot >= 0 and registers[R_FULL] == 0:
         following = lots[lot, LOT_NEXT] - 1
-        if is_match(lots, lot, reference, True):
+        if is_match(handles, lot, reference, True, -1):
             seq, remaining, source = lots[lot, LOT_SEQ], lots[lot, LOT_REMAINING], lots[lot, LOT_SOURCE]
             back = max(remaining - uncovered, 0)
             uncovered -= remaining - back

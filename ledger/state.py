@@ -72,6 +72,8 @@ _BY_COLUMN = {
     at.ENTRY_REFERENCES: at.ENTRY_REFERENCE_COLUMNS,
     at.GENERATED: at.GENERATED_COLUMNS,
     at.ATTEMPTS: at.ATTEMPT_COLUMNS,
+    at.REDEMPTIONS: at.REDEMPTION_COLUMNS,
+    at.REVERSALS: at.REVERSAL_COLUMNS,
 }
 _BY_ROW = {
     at.LOTS: at.LOT_COLUMNS,
@@ -82,7 +84,10 @@ _BY_ROW = {
     at.TIER_MARKS: at.MARK_COLUMNS,
     at.SCHEDULE: at.SCHEDULE_COLUMNS,
 }
-_PER_ROW = {at.CHANGES: 2, at.DUE_CHANGES: 0, at.RESULTS: 0, at.GENERATED: 0, at.ATTEMPTS: 0}
+_GIVEN = {at.OPERANDS: at.OPERAND_COLUMNS, at.PARTS: at.PART_COLUMNS, at.RESTORES: at.RESTORE_COLUMNS}
+_PER_ROW = {at.CHANGES: 2} | dict.fromkeys(
+    (at.DUE_CHANGES, at.RESULTS, at.GENERATED, at.ATTEMPTS, at.REDEMPTIONS, at.REVERSALS), 0
+)
 _FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
 _ROWS_MIN = 2 * at.SLACK
 
@@ -146,6 +151,8 @@ class State:
         self._allocate(at.EFFECTS, terms.effects, FX_COLUMNS)
         self._allocate(at.WORK, at.WORK_COLUMNS, 0)
         self._allocate(at.OUTCOMES, at.OUTCOME_COLUMNS, 0)
+        for table, columns in _GIVEN.items():
+            self._allocate(table, 1, columns)
         self._tables |= {
             at.ASSETS: terms.asset_table(),
             at.PROGRAMS: terms.program_table(),
@@ -157,6 +164,7 @@ class State:
             self._tables[table] = array
         self.words: UInt64s = np.zeros(WORD_SECTIONS * terms.words, np.uint64)
         self.persons = 0
+        self._given_parts = 0
         self.members = Members()
         self._set_registers(registers or Registers(), stride)
         self._add_programs()
@@ -267,6 +275,7 @@ class State:
         registers[at.R_RESULTS] = 0
         registers[at.R_DUE_CHANGES] = 0
         registers[at.R_ENTRY_REFERENCES] = 0
+        registers[[at.R_REDEMPTIONS, at.R_REVERSALS]] = 0
         registers[[at.R_GENERATED, at.R_ATTEMPTS]] = 0
         registers[at.R_RECORDS] = work.shape[1] if records is None else records
         registers[at.R_GENERATED_MAX] = generated_max
@@ -275,6 +284,34 @@ class State:
         registers[at.R_GIVEN_RECORD] = -1
         registers[at.R_BATCH_ENTRY] = registers[at.R_ENTRY_SEQ]
         self._renew_handles()
+
+    def begin_operands(self, operands: npt.ArrayLike, parts: npt.ArrayLike) -> None:
+        """What the money operations of the batch say beside their amounts: the rows of OPERANDS and of PARTS."""
+        self._given_parts = len(np.asarray(parts))
+        for table, rows in ((at.OPERANDS, operands), (at.PARTS, parts)):
+            given = np.asarray(rows, np.int64).reshape(-1, _GIVEN[table])
+            # One row of zeros stands for none, so that there is an address.
+            self._tables[table] = np.concatenate([given, np.zeros((1, _GIVEN[table]), np.int64)])
+        self._renew_handles()
+
+    def name_lots(self, operand: int, lots: npt.ArrayLike) -> None:
+        """Say which lots (lot_seqs, -1: no lot of the book) the operation at the cursor lists; after OPERATE."""
+        listed = np.sort(np.asarray(lots, np.int64))
+        first = self._given_parts
+        if first + len(listed) > len(self._tables[at.PARTS]):
+            self._resize(at.PARTS, first + 2 * len(listed), at.PART_COLUMNS)
+            self._renew_handles()
+        self.table(at.PARTS)[first : first + len(listed), at.PART_LOT] = listed
+        row = self.table(at.OPERANDS)[operand]
+        row[at.OPERAND_PART], row[at.OPERAND_PARTS] = first, len(listed)
+
+    def name_restores(self, rows: npt.ArrayLike) -> None:
+        """Say what the reversal at the cursor gives back: rows of RESTORES, the last consumed first; after OPERATE."""
+        given = np.asarray(rows, np.int64).reshape(-1, at.RESTORE_COLUMNS)
+        if len(given) > len(self._tables[at.RESTORES]):
+            self._resize(at.RESTORES, 2 * len(given), at.RESTORE_COLUMNS)
+            self._renew_handles()
+        self.table(at.RESTORES)[: len(given)] = given
 
     def know_event(self, row: int, *, log_seq: int, outcome: int, attempts: int, descent: int) -> None:
         """What the book says of an event that may be retried: its last outcome, and attempts after the first.

@@ -330,7 +330,7 @@ def scheduled(state: State) -> Rows:
 
 
 def compact_due(state: State) -> None:
-    """Drop queued items whose lots are gone; worth it when most are (long expiries, short lives)."""
+    """Drop queued items whose lots are gone and repeated ones; worth it when most are (long expiries, short lives)."""
     registers = state.table(at.REGISTERS)[0]
     queued = state.table(at.DUE)[: registers[at.R_DUE]]
     of_lots = queued[:, at.DUE_KEY] >> at.DUE_RANK_SHIFT <= at.RANK_EXPIRATION
@@ -341,8 +341,8 @@ def compact_due(state: State) -> None:
     is_wanted = (lots[:, at.LOT_STATUS] == LotStatus.DEFERRED) == is_maturity
     seq = items[:, at.DUE_KEY] & ((1 << at.DUE_RANK_SHIFT) - 1)
     kept = np.concatenate([items[(lots[:, at.LOT_SEQ] == seq) & is_wanted], others])
-    # Items in order are a heap.
-    kept = kept[np.lexsort([kept[:, at.DUE_ITEM], kept[:, at.DUE_KEY], kept[:, at.DUE_AT]])]
+    # Items in order are a heap. A lot that was closed and came back may have left one for each time.
+    kept = np.unique(kept, axis=0)
     state.table(at.DUE)[: len(kept)] = kept
     registers[at.R_DUE] = len(kept)
 

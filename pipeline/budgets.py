@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from earnbook.ledger.terms import BudgetTerms
 from earnbook.pipeline.registry import BudgetEntry, Registry
 from earnbook.pipeline.store_tables import ObjectKind
+from earnbook.rules.calendar import next_multiple
+from earnbook.rules.cron import next_cron_tick
 from earnbook.rules.definitions import Definitions
 from earnbook.rules.models import Budget
-from earnbook.rules.times import TIMESTAMP_MAX, format_duration, next_cron_tick, parse_duration
+from earnbook.rules.times import format_duration, parse_duration
 
 CRON, INTERVAL = "CRON", "INTERVAL"
 ENDED = "-"
@@ -74,11 +76,7 @@ def next_reset(schedule: str, origin: int, after: int) -> int | None:
     kind, _, rest = schedule.partition(" ")
     if kind == CRON:
         return next_cron_tick(rest, after)
-    if kind != INTERVAL:
-        return None
-    interval = parse_duration(rest)
-    boundary = origin + ((after - origin) // interval + 1) * interval
-    return boundary if boundary <= TIMESTAMP_MAX else None
+    return next_multiple(origin, parse_duration(rest), after) if kind == INTERVAL else None
 
 
 def plan_budgets(definitions: Definitions, registry: Registry) -> tuple[BudgetPlan, ...]:

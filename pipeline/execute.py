@@ -84,8 +84,10 @@ from earnbook.pipeline.rows import (
     member_rows,
     open_lot_rows,
     operation_rows,
+    redemption_rows,
     reference_rows,
     result_rows,
+    reversal_rows,
     schedule_rows,
     system_rows,
     table_of,
@@ -97,8 +99,9 @@ from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.templates import Template, template_rows
 from earnbook.pipeline.terms import RunTerms
 from earnbook.rules.compile import CompiledRuleset
+from earnbook.rules.cron import next_cron_tick
+from earnbook.rules.models_fields import is_uuid
 from earnbook.rules.tiers import tier_value
-from earnbook.rules.times import next_cron_tick
 from earnbook.rules.values import Timestamp, Value
 
 _TEXT = int(Kind.TEXT)
@@ -235,7 +238,20 @@ class Engine:
             pool=pool,
             load=lambda: load_persons(self),
         )
-        self.operations = Operations(self.state, run, pool, self.people)
+        self.operations = Operations(self.state, run, pool, self.people, self.generated, organization_id)
+        if run.needs.has_redemptions:
+            self._name_targets()
+
+    def _name_targets(self) -> None:
+        """The holders that redemptions go to become persons of the run, which are loaded like all others (§16.1)."""
+        programs = self.state.table(at.PROGRAMS)
+        for slot, program in enumerate(self.run.definitions):
+            name = program.redemption_target_entity_id
+            if programs[slot, at.PROGRAM_TARGET] == 0 and name is not None:
+                texts = pa.array([name], pa.string())
+                participants = self.people.name_participant_ids if is_uuid(name) else self.people.name_external_ids
+                programs[slot, at.PROGRAM_TARGET_GROUP] = self.people.name_groups(texts)[0]
+                programs[slot, at.PROGRAM_TARGET_PERSON] = participants(texts)[0]
 
     @property
     def paths(self) -> tuple[tuple[str, ...], ...]:
@@ -291,6 +307,7 @@ class Engine:
             written, bailed = self._decide_apart(work, records, columns, named.participant, base, until)
             return self._results(records, batch, sources, bailed, written)
         self.state.begin_batch(work, records=given.count, generated_max=generated_max)
+        self.state.begin_operands(money.operands, money.parts)
         given.tell(self.state)
         self.operations.begin(records, named.participant)
         bailed = self._decide(given.rows, columns, named.participant, until)
@@ -302,6 +319,9 @@ class Engine:
         rows = {name: pa.concat_tables([part[name] for part in parts]) for name in parts[0]}
         rows["budgets"] = self._budget_rows()
         rows |= self._member_rows()
+        if self.run.needs.has_redemptions:
+            counts = self.operations.waiting.count_rows()
+            rows["reward_counts"] = table_of("reward_counts", counts, STATE_TABLES["reward_counts"])
         rows["schedule"] = schedule_rows(scheduled(self.state))
         for name, found in (
             ("program_statuses", program_statuses(self.state)),
@@ -606,6 +626,8 @@ class Engine:
             "entry_references": reference_rows(decided["entry_references"], self.pool),
             **change_rows(decided["changes"], self.pool),
             "budget_terms": self._budget_terms(batch),
+            "redemptions": redemption_rows(decided["redemptions"], self.operations.waiting.catalog_columns),
+            "reversals": reversal_rows(decided["reversals"]),
             "action_results": result_rows(decided["action_results"], self.pool),
             "holders": holder_rows(decided["holders"], self.people),
             "events": in_log_order(event_rows(records, found, is_event, sources), made["events"]),

@@ -58,6 +58,11 @@ class GeneratedEvents:
         self._extend(state)
         return self._places.get(name)
 
+    def event_id(self, state: State, log_seq: int) -> str:
+        """The id of an event that the batch processed: a record, a generated one, or one that it retried."""
+        self._extend(state)
+        return self._parent_id(state, log_seq)
+
     def participant(self, state: State, slot: int) -> tuple[str, str]:
         """External id and id of a participant of the State."""
         if slot not in self._participants:

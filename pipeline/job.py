@@ -205,12 +205,16 @@ class Job:
         """All batches, in log order; the last one writes the checkpoint."""
         with self._writer:
             total, done = staged.rows_accepted, 0
-            self._sizes = (min(self._request.batch_records, total), total, self._partitions(staged))
+            batch_records = self._request.batch_records
+            if self._request.dry_run and self._terms.needs.looks_back:
+                # Nothing is committed that a later batch could look back at.
+                batch_records = max(total, 1)
+            self._sizes = (min(batch_records, total), total, self._partitions(staged))
             self._engine = self._make_engine(*self._sizes)
             self._note_sources(staged)
             seen = SeenKeys(staged.repeated_hashes)
             waiting = _Batch(records=_no_records(len(self._ruleset.event_columns)), rejects=staged.rejects)
-            tables = staged.batches(self._request.batch_records, self._request.order)
+            tables = staged.batches(batch_records, self._request.order)
             for table, is_last in _with_last(tables):
                 waiting = self._next_batch(table, seen, waiting)
                 done += table.num_rows
@@ -452,11 +456,12 @@ class Job:
         engine = self._engine
         assert engine is not None
         templates = engine.template_rows()
-        if not len(retry_rows(records)):
-            return batch_rows(records, templates)
-        # An event to retry may be of the batch that is being written.
-        if self._pending is not None:
+        retries = len(retry_rows(records))
+        # An event to retry, a redemption or a lot may be of the batch that is being written.
+        if self._pending is not None and (retries or self._terms.needs.looks_back):
             self._pending.result()
+        if not retries:
+            return batch_rows(records, templates)
         ids = [program.id for program in self._terms.definitions]
         return rows_with_retries(
             self._connection, records, templates, program_ids=ids, paths=engine.paths, pool=self._pool
@@ -515,6 +520,8 @@ class Job:
     def _checkpoint(self, engine: Engine) -> Checkpoint:
         """The state of the run's entities; what it did not look at, and what is not loaded yet, stays."""
         kept = set() if self._terms.terms.has_members else {"profiles", "members"}
+        if not self._terms.needs.has_redemptions:
+            kept.add("reward_counts")
         if not self._is_in_force():
             kept |= {"program_statuses", "asset_links"}
         return Checkpoint(entities=engine.entities(), tables=engine.checkpoint(), kept=frozenset(kept))

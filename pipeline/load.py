@@ -185,13 +185,13 @@ def find_holders(
 
 
 def load_state(
-    connection: duckdb.DuckDBPyConnection, holders: pa.Array, *, has_members: bool = False
+    connection: duckdb.DuckDBPyConnection, holders: pa.Array, *, has_members: bool = False, has_rewards: bool = False
 ) -> dict[str, pa.Table]:
     """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
 
     One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`, `schedule` with the program and key of the event
-    that made each; what is known of programs beside their own state left out, profiles and members only when asked
-    for), plus `holders` with the rows of `holders` that were asked for.
+    that made each; what is known of programs beside their own state left out, profiles and members, and counts of
+    rewards, only when asked for), plus `holders` with the rows of `holders` that were asked for.
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))
@@ -213,6 +213,8 @@ def load_state(
     if has_members:
         filters["profiles"] = ("holder IN (SELECT number FROM wanted)", "holder, field")
         filters["members"] = ("holder IN (SELECT number FROM wanted)", "holder, member")
+    if has_rewards:
+        filters["reward_counts"] = ("holder = 0 OR holder IN (SELECT number FROM wanted)", "reward, holder")
     tables = {}
     for name, (condition, order) in filters.items():
         rows = _table(connection, f"SELECT * FROM store.{name} WHERE {condition} ORDER BY {order}")

@@ -17,6 +17,9 @@ import pyarrow.compute as pc
 
 from earnbook.ledger.schema import Int64s, OperationType, StateType
 
+REDEMPTION_TYPES = frozenset({OperationType.REDEEM, OperationType.REDEEM_ITEM, OperationType.REVERSE_REDEMPTION})
+"""Types that need the targets of redemptions and the counts of rewards."""
+
 MEMBER_TYPES = frozenset(
     {
         OperationType.UPSERT_PARTICIPANT,
@@ -47,21 +50,26 @@ class OperationNeeds:
     """What the operations of a run need beside the definitions.
 
     `names` are the keys that they name (state type, text), in ascending order; a key that only operations name has no
-    column in the cells otherwise. `has_members` and `unlinks` say whether they are about profiles, groups or members,
-    and whether any unlinks an asset.
+    column in the cells otherwise. `has_members`, `has_redemptions` and `unlinks` say whether they are about profiles,
+    groups or members, whether any redeems or reverses, and whether any unlinks an asset; `looks_back` whether any names
+    a redemption or a lot.
     """
 
     names: tuple[tuple[int, str], ...] = ()
     has_members: bool = False
     unlinks: bool = False
+    has_redemptions: bool = False
+    looks_back: bool = False
 
 
 def operation_needs(operations: Iterator[tuple[Int64s, pa.Array]]) -> OperationNeeds:
     """What staged operations (types and canonical fields, in chunks) need."""
     names: set[tuple[int, str]] = set()
     types: set[int] = set()
+    has_lots = False
     for kinds, fields in operations:
         types.update(np.unique(kinds).tolist())
+        has_lots = has_lots or bool(pc.any(pc.match_substring(fields, '"lot_ids":')).as_py())
         is_keyed = np.isin(kinds, [int(kind) for kind in _KEY_FIELDS])
         is_keyed |= pc.match_substring_regex(fields, '"(attributes|tags)":').to_numpy(zero_copy_only=False)
         for kind, text in zip(kinds[is_keyed].tolist(), fields.filter(pa.array(is_keyed)).to_pylist(), strict=True):
@@ -70,6 +78,8 @@ def operation_needs(operations: Iterator[tuple[Int64s, pa.Array]]) -> OperationN
         names=tuple(sorted(names)),
         has_members=bool(types & MEMBER_TYPES),
         unlinks=OperationType.UNLINK_ASSET in types,
+        has_redemptions=bool(types & REDEMPTION_TYPES),
+        looks_back=has_lots or OperationType.REVERSE_REDEMPTION in types,
     )
 
 

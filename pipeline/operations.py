@@ -41,8 +41,10 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.state import State
 from earnbook.pipeline.budgets import next_reset
+from earnbook.pipeline.generated import GeneratedEvents
 from earnbook.pipeline.operation_columns import MONEY_TYPES, MoneyColumns, money_columns
 from earnbook.pipeline.operation_fields import PROFILE_FIELDS
+from earnbook.pipeline.operations_money import MoneyOperations
 from earnbook.pipeline.people import People
 from earnbook.pipeline.terms import KeyColumns, RunTerms
 from earnbook.pipeline.usage import AssetUsage
@@ -143,16 +145,30 @@ def _persons(name: Callable[[pa.Array], Int64s], texts: Mapping[Place, str]) -> 
 class Operations:
     """The operations of a run, batch by batch: `name` before their holders are loaded, `begin` before deciding."""
 
-    def __init__(self, state: State, run: RunTerms, pool: StringPool, people: People) -> None:
+    def __init__(
+        self,
+        state: State,
+        run: RunTerms,
+        pool: StringPool,
+        people: People,
+        generated: GeneratedEvents,
+        organization_id: str,
+    ) -> None:
         self._state, self._run, self._pool, self._people = state, run, pool, people
         self._verbs = StateVerbs(state, pool)
         self._groups = GroupVerbs(state, self._verbs, state.members)
         self.usage = AssetUsage(state)
         self._asset_scales = {id_: run.terms.assets[index].scale for id_, index in run.asset_indexes.items()}
+        self.waiting = MoneyOperations(state, run, pool, generated, organization_id)
         self.money = self._money_columns(pa.table({"operation": pa.array([], pa.int8())}))
         """What the money operations of the batch say; `name` makes it."""
         self._named: dict[int, _Named] = {}
         self._carry: Mapping[OperationType, Callable[[_Operation], Outcome]] = {
+            OperationType.HOLD: self._move_listed,
+            OperationType.RELEASE: self._move_listed,
+            OperationType.FORFEIT: self._move_listed,
+            OperationType.REDEEM_ITEM: self._redeem_item,
+            OperationType.REVERSE_REDEMPTION: self._reverse_redemption,
             OperationType.UPSERT_PARTICIPANT: self._upsert_participant,
             OperationType.SET_PARTICIPANT_STATUS: self._set_participant_status,
             OperationType.SET_PROGRAM_STATUS: self._set_program_status,
@@ -183,6 +199,7 @@ class Operations:
     def name(self, records: pa.Table) -> None:
         """Name the holders that the operations of a batch are about beside their participants."""
         self.money = self._money_columns(records)
+        self.waiting.name(records)
         self._named = {}
         fields = records.column("fields")
         if fields.null_count == len(fields):
@@ -207,7 +224,10 @@ class Operations:
         self._persons = persons
         self._kinds = records.column("operation").to_numpy()
         is_operation = records.column("record_kind").to_numpy() == int(RecordKind.OPERATION)
-        self._rows = np.flatnonzero(is_operation & ~np.isin(self._kinds, _IN_KERNEL))
+        is_carried_out = is_operation & ~np.isin(self._kinds, _IN_KERNEL)
+        is_carried_out[self.waiting.listing(self.money, records.num_rows)] = True
+        self._rows = np.flatnonzero(is_carried_out)
+        self.waiting.begin(records, persons)
         self._read: dict[int, _Operation] = {}
         self._codes: dict[str, int] = {}
 
@@ -245,6 +265,17 @@ class Operations:
         texts = list(dict.fromkeys(text for each in fields for text in _stored_texts(each)))
         codes = self._pool.intern(pa.array(texts, pa.large_string()))
         self._codes = dict(zip(texts, codes.tolist(), strict=True))
+
+    # --- money ------------------------------------------------------------------------------------------------------
+
+    def _move_listed(self, operation: _Operation) -> Outcome:
+        return self.waiting.move_listed(operation.row, operation.fields)
+
+    def _redeem_item(self, operation: _Operation) -> Outcome:
+        return self.waiting.redeem_item(operation.program, operation.person, operation.fields)
+
+    def _reverse_redemption(self, operation: _Operation) -> Outcome:
+        return self.waiting.reverse_redemption(operation.row, operation.fields)
 
     # --- participants and programs ----------------------------------------------------------------------------------
 

@@ -53,9 +53,10 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
     known = [template.action for template in engine.templates]
     engine.templates = (*engine.templates, *stored_templates(connection, known))
     engine.load_enrolled = partial(prefetch_enrolled, connection, engine)
-    state = load_state(connection, pa.array([], pa.int64()))
+    has_rewards = engine.run.needs.has_redemptions
+    state = load_state(connection, pa.array([], pa.int64()), has_rewards=has_rewards)
     _load(engine, engine.state, state)
-    if engine.run.unlinks:
+    if engine.run.needs.unlinks:
         engine.operations.usage.load(connection)
     rows = state["system_balances"].select(["account", "asset", "amount", "last_entry_seq"]).to_pylist()
     stored = state["budgets"]
@@ -82,6 +83,10 @@ def prefetch_records(
     named = engine.people.name(records)
     engine.operations.name(records)
     prefetch_persons(connection, engine, has_holders=has_holders)
+    if engine.run.needs.looks_back:
+        waiting = engine.operations.waiting
+        _load_unnamed(connection, engine, waiting.find_redemptions(connection))
+        waiting.find_lots(connection, records, named.participant, engine.operations.money.group)
     return named
 
 
@@ -172,7 +177,8 @@ def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     numbers = numbers[~is_known]
     if not len(numbers):
         return None
-    rows = load_state(connection, pa.array(numbers, pa.int64()), has_members=engine.run.terms.has_members)
+    has_members, has_rewards = engine.run.terms.has_members, engine.run.needs.has_redemptions
+    rows = load_state(connection, pa.array(numbers, pa.int64()), has_members=has_members, has_rewards=has_rewards)
     # Rows of `holders` are in the order of their numbers, as the numbers are.
     kinds = rows["holders"].column("kind").to_numpy()
     statuses = np.full(len(numbers), int(Status.ACTIVE))
@@ -263,6 +269,8 @@ def _load(engine: Engine, state: State, tables: dict[str, pa.Table]) -> None:
         state.members.load(
             zip(*(members[name].tolist() for name in ("holder", "member", "role", "status")), strict=True)
         )
+    if "reward_counts" in tables:
+        engine.operations.waiting.load_counts(tables["reward_counts"])
     lots = rows["open_lots"]
     same = ("lot_seq", "program", "source", "root", "status", "remaining", "created_at", "expires_at", "matures_at")
     texts_of = ("reference", "hold_reference")

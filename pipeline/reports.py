@@ -231,6 +231,13 @@ _HOLDER = 3
 """Account codes above this are holders'; the system's are 1 to 3, wallets are negative."""
 
 
+def line_sums(
+    connection: duckdb.DuckDBPyConnection, *, first: int | None = None, last: int | None = None
+) -> dict[int, dict[str, int]]:
+    """Minor units by asset number and line of §20.4, of the entries after `first` up to `last` (None: no bound)."""
+    return {asset: sums.lines for asset, sums in _sums(connection, None, first=first, last=last).items()}
+
+
 def _sums(
     connection: duckdb.DuckDBPyConnection, program: int | None, *, first: int | None, last: int | None
 ) -> dict[int, _Sums]:
@@ -278,6 +285,9 @@ def _range(program: int | None, first: int | None, last: int | None) -> str:
         conditions.append(
             f"""CASE
                 WHEN m.action > 0 THEN m.action IN (SELECT number FROM store.actions WHERE program = {program})
+                WHEN m.log_seq IN (SELECT log_seq FROM store.reversals) THEN m.log_seq IN (
+                    SELECT v.log_seq FROM store.reversals AS v JOIN store.redemptions AS d ON d.log_seq = v.redemption
+                    WHERE d.program = {program})
                 WHEN m.log_seq > 0 THEN m.log_seq IN (SELECT log_seq FROM store.operations WHERE program = {program})
                 ELSE m.entry_seq IN (SELECT entry_seq FROM store.due_entries WHERE program = {program})
             END"""

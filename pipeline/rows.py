@@ -5,7 +5,7 @@ Each function takes the named arrays of `ledger.results` and gives one Arrow tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def lot_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
     wallets = np.where(source < 0, -source, 0)
     has_details = (root != columns["lot_seq"]) | (columns["matures_at"] != TIME_NONE) | (columns["reference"] >= 0)
     lots = {**columns, "wallet": wallets, "expires_at": _nullable_times(columns["expires_at"])}
+    lots["place"] = _places(columns["entry_seq"])
     few = {name: columns[name][has_details] for name in ("lot_seq", "root", "matures_at", "reference")}
     details = {**few, "matures_at": _nullable_times(few["matures_at"]), "reference": pool.texts(few["reference"])}
     return {"lots": table_of("lots", lots), "lot_details": table_of("lot_details", details)}
@@ -51,6 +52,18 @@ def lot_move_rows(columns: Rows, pool: StringPool) -> pa.Table:
 def reference_rows(columns: Rows, pool: StringPool) -> pa.Table:
     """References of entries whose lots do not carry them."""
     return table_of("entry_references", {**columns, "reference": pool.texts(columns["reference"])})
+
+
+def redemption_rows(columns: Rows, catalog: Callable[[Int64s], Mapping[str, Int64s]]) -> pa.Table:
+    """Redemptions, with version and unit cost of their rewards (`catalog` of reward numbers; a cost of -1: none)."""
+    found = catalog(columns["reward"])
+    costs = {"quantity": _nullable(columns["quantity"]), "unit_cost": _nullable(found["unit_cost"])}
+    return table_of("redemptions", {**columns, **found, **costs})
+
+
+def reversal_rows(columns: Rows) -> pa.Table:
+    """Reversals; no quantity is null."""
+    return table_of("reversals", {**columns, "quantity": _nullable(columns["quantity"])})
 
 
 def open_lot_rows(columns: Rows, pool: StringPool) -> pa.Table:
@@ -236,6 +249,18 @@ def _as_given(texts: pa.ChunkedArray, holders: Int64s, given: Int64s, by_id: Giv
     if follows.all():
         return None
     return pc.if_else(pa.array(follows), pa.scalar(None, pa.string()), texts)
+
+
+def _places(entries: Int64s) -> Int64s:
+    """The position of each row among those of its entry, which stand together."""
+    rows = np.arange(len(entries))
+    is_first = np.diff(entries, prepend=-1) != 0
+    return rows - np.maximum.accumulate(np.where(is_first, rows, 0))
+
+
+def _nullable(numbers: Int64s) -> pa.Array:
+    """Numbers of which -1 stands for null."""
+    return pa.array(numbers, pa.int64(), mask=numbers < 0)
 
 
 def _nullable_times(times: Int64s) -> pa.Array:

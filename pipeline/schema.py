@@ -49,6 +49,7 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         amount=_I64,
         created_at=_I64,
         expires_at=(_I64,),
+        place=_I32,  # its position among the lots that the entry creates: only transfers and reversals create several
     ),
     # What few lots have, one row for each that has any of it.
     "lot_details": _schema(
@@ -58,7 +59,8 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         reference=(_TEXT,),
     ),
     # An entry has all of its moves here, or none: then they follow from its movements. Written down are those of holds,
-    # releases and settles, and the one move of a credit or maturity that repays overdraft.
+    # releases, settles, transfers, reversals and redemptions into a holder, and the one move of a credit or maturity
+    # that repays overdraft.
     "lot_moves": _schema(
         entry_seq=_I64,
         index=_I32,
@@ -129,6 +131,29 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         processed_at=_I64,
         outcome=_I16,  # Outcome; 0 and 1 mean COMPLETED
     ),
+    # Redemptions and their reversals (§16), one row for each that was carried out. What was reversed of a redemption is
+    # the sum of its reversals.
+    "redemptions": _schema(
+        log_seq=_I64,  # the operation
+        holder=_I64,  # the participant
+        program=_I32,
+        asset=_I32,
+        amount=_I64,
+        reward=_I32,  # 0: none
+        reward_version=_I32,  # of its definition, in force when it was redeemed
+        quantity=(_I64,),  # of a UNIT_BASED reward
+        unit_cost=(_I64,),  # of a reward
+        # Where the value went: account 2 or 3, minus a program's number for its wallet, a holder's number * 4 + 1.
+        target=_I64,
+        entry_seq=_I64,
+    ),
+    "reversals": _schema(
+        log_seq=_I64,  # the operation
+        redemption=_I64,  # log_seq of the redemption's operation
+        amount=_I64,
+        quantity=(_I64,),  # of a UNIT_BASED reward
+        entry_seq=_I64,
+    ),
     "changes": _schema(
         change_seq=_I64,
         log_seq=_I64,  # the record that caused it; 0: due work (see due_changes)
@@ -136,15 +161,15 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
         # Number in `names`; of an ENROLLMENT the program's, of an ASSET_LINK the asset's, of a MEMBER the
-        # participant's, of a TIER the tier type's; HolderField of a PARTICIPANT or GROUP, 0 for PROGRAM; of a
-        # SCHEDULED_EVENT 1 below a broadcast, else 0.
+        # participant's, of a TIER the tier type's, of a REWARD the reward's; HolderField of a PARTICIPANT or GROUP, 0
+        # for PROGRAM; of a SCHEDULED_EVENT 1 below a broadcast, else 0.
         key=_I32,
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
         # Low word; a Status where one changes; of a MEMBER Role << 8 | MemberStatus; of a SCHEDULED_EVENT its
-        # event_timestamp.
+        # event_timestamp; of a REWARD its redeemed_count.
         value=_I64,
-        value_scale=_I8,  # of a SCHEDULED_EVENT its generation
+        value_scale=_I8,  # of a SCHEDULED_EVENT its generation; of a REWARD its RewardStatus
     ),
     # What few changes have, one row for each whose value is not all in `changes`.
     "change_details": _schema(
@@ -237,6 +262,8 @@ STATE_TABLES: dict[str, pa.Schema] = {
     "holder_statuses": _schema(holder=_I64, status=_I8),  # participants and groups that are not ACTIVE
     "profiles": _schema(holder=_I64, field=_I8, text=_TEXT),  # HolderField
     "members": _schema(holder=_I64, member=_I64, role=_I8, status=_I8),  # holder is the group
+    # Units redeemed of UNIT_BASED rewards less those reversed (§16.2): of each holder, and of all (holder 0).
+    "reward_counts": _schema(reward=_I32, holder=_I64, redeemed_count=_I64),
     "program_statuses": _schema(program=_I32, status=_I8),  # in force: by operation, or as the files last stated
     "asset_links": _schema(program=_I32, asset=_I32),
     # Events that SCHEDULE_EVENT has made and that are not due yet (§17.5); those of broadcasts never wait for a batch.

@@ -193,8 +193,21 @@ SEAL_TABLES: tuple[SealTable, ...] = (
             ),
         ),
     ),
-    SealTable("redemptions", ()),
-    SealTable("reversals", ()),
+    SealTable(
+        "redemptions",
+        (
+            _part(
+                "redemptions",
+                "log_seq",
+                """log_seq:8 holder:8 program:8 asset:8 amount:8 reward:8 reward_version:4 quantity:8? unit_cost:8?
+                target:8 entry_seq:8""",
+            ),
+        ),
+    ),
+    SealTable(
+        "reversals",
+        (_part("reversals", "log_seq", "log_seq:8 redemption:8 amount:8 quantity:8? entry_seq:8"),),
+    ),
     SealTable(
         "rejects",
         (
@@ -206,7 +219,7 @@ SEAL_TABLES: tuple[SealTable, ...] = (
         ),
     ),
 )
-"""Sealed tables in the order of the seal's line; redemptions and reversals have no rows yet."""
+"""Sealed tables in the order of the seal's line."""
 
 _VALUE_TYPES = {1: pa.int8(), 2: pa.int16(), 4: pa.int32(), 8: pa.int64()}
 

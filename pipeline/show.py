@@ -83,7 +83,7 @@ def show_event(path: Path, key: str, *, program: str | None = None) -> Shown:
 
 
 def show_entry(path: Path, key: str) -> Shown:
-    """A journal entry by number or id: postings, lots it moved, and what it follows from.
+    """A journal entry by number or id: postings, lots it moved, the redemption it is about, and what it follows from.
 
     Raises `EarnbookError` when there is no such entry.
     """
@@ -94,6 +94,7 @@ def show_entry(path: Path, key: str) -> Shown:
             read.section("entry", "Entry", _ENTRY, single=True, amounts=("amount",)),
             read.section("postings", "Postings", _POSTINGS, amounts=("amount",)),
             read.section("lots", "Lots", _LOT_MOVES, amounts=("remaining_before", "remaining_after")),
+            read.section("redemption", "Redemption", _REDEMPTION, single=True, amounts=_REDEMPTION_AMOUNTS),
             read.section("cause", "Caused by", _CAUSE, single=True),
             read.section("rule", "By this rule, as it was then", _RULE, single=True),
         )
@@ -269,6 +270,14 @@ _LOT_MOVES = """
         store.units(m.remaining_after_minor, a.unit) AS remaining_after
     FROM lot_moves AS m JOIN store.lots AS l USING (lot_seq) JOIN store.asset_list AS a ON a.number = l.asset
     WHERE m.entry_seq = $seq ORDER BY m.index
+"""
+_REDEMPTION_AMOUNTS = ("amount", "unit_cost", "reversed_amount")
+_REDEMPTION = """
+    SELECT r.log_seq, r.id, r.external_id, a.scale, r.amount, r.reward, r.quantity, r.unit_cost, r.target_type,
+        r.target, r.reversed_amount, r.reversed_quantity, r.status
+    FROM redemptions AS r JOIN assets AS a ON a.symbol = r.asset
+    WHERE r.log_seq IN (SELECT log_seq FROM store.redemptions WHERE entry_seq = $seq
+        UNION ALL SELECT redemption FROM store.reversals WHERE entry_seq = $seq)
 """
 _CAUSE = """
     WITH entry AS (SELECT log_seq FROM entries WHERE seq = $seq)

@@ -20,6 +20,7 @@ from earnbook.ledger.schema import (
     EntryType,
     HolderField,
     InventoryMode,
+    LotMoveKind,
     LotStatus,
     StateType,
     Status,
@@ -48,6 +49,7 @@ STATE_KEYS: dict[str, StateKey] = {
     "holder_statuses": StateKey(("holder",)),
     "profiles": StateKey(("holder", "field")),
     "members": StateKey(("holder", "member")),
+    "reward_counts": StateKey(("reward", "holder")),
     "program_statuses": StateKey(("program",)),
     "asset_links": StateKey(("program", "asset")),
     "schedule": StateKey(("parent", "position")),
@@ -76,6 +78,7 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "holder_statuses": _holder_statuses,
         "profiles": _profiles,
         "members": _members,
+        "reward_counts": _reward_counts,
         "program_statuses": _program_statuses,
         "asset_links": _asset_links,
         "schedule": _schedule,
@@ -133,7 +136,8 @@ def _open_lots(from_checkpoint: bool) -> str:
     """Lots with something left: what they had, less what movements took, and what written moves made of them.
 
     Movements count of entries whose lot moves are not written down. A lot begins DEFERRED where it has yet to mature,
-    HELD and provisional where a CREDIT went to HELD, else AVAILABLE; its last written move says what it is since.
+    HELD and provisional where a CREDIT went to HELD, else AVAILABLE; its last written move says what it is since. A lot
+    that a reversal brought back after the checkpoint was not open in it.
     """
     columns = "lot_seq, holder, asset, status, remaining, expires_at, matures_at, hold_reference, provisional"
     first_status = f"CASE WHEN matures_at IS NULL THEN {LotStatus.AVAILABLE} ELSE {LotStatus.DEFERRED} END"
@@ -150,7 +154,7 @@ def _open_lots(from_checkpoint: bool) -> str:
         WHERE lot_seq > 0 AND entry_seq NOT IN (SELECT entry_seq FROM store.lot_moves) GROUP BY lot_seq
     ), base({columns}) AS ({_base(columns, "open_lots", from_checkpoint)}
         SELECT lot_seq, holder, asset, {first_status}, amount, expires_at, matures_at, reference, NULL
-        FROM {_rows("full_lots", "lot_seq", from_checkpoint)}
+        FROM {_rows("full_lots", "lot_seq", from_checkpoint)}{_restored_lots() if from_checkpoint else ""}
     ), folded AS (
         SELECT base.lot_seq, base.holder, base.asset, base.expires_at, base.matures_at,
             CASE WHEN moved.matured AND coalesce(written.last.status, {LotStatus.DEFERRED}) = {LotStatus.DEFERRED}
@@ -167,6 +171,30 @@ def _open_lots(from_checkpoint: bool) -> str:
         CASE WHEN status = {LotStatus.HELD} THEN hold_reference END AS hold_reference,
         status = {LotStatus.HELD} AND provisional AS provisional
     FROM folded WHERE remaining <> 0"""
+
+
+def _restored_lots() -> str:
+    """Lots closed in the checkpoint that a reversal restored after it, with nothing left."""
+    moves = _rows("lot_moves", "entry_seq", True)
+    return f"""
+        UNION ALL SELECT lot_seq, holder, asset, {LotStatus.CONSUMED}, 0, expires_at, matures_at, NULL, false
+        FROM store.full_lots WHERE lot_seq <= (SELECT last_lot_seq FROM store.checkpoint_position)
+            AND lot_seq IN (SELECT lot_seq FROM {moves} WHERE kind = {LotMoveKind.RESTORE} AND status_before <> 0)
+            AND lot_seq NOT IN (SELECT lot_seq FROM store.open_lots)"""
+
+
+def _reward_counts(from_checkpoint: bool) -> str:
+    """Units redeemed less units reversed, of each reward and of each holder and reward."""
+    redeemed = _rows("redemptions", "log_seq", from_checkpoint)
+    reversed_ = _rows("reversals", "log_seq", from_checkpoint)
+    return f"""SELECT reward, holder, CAST(sum(units) AS BIGINT) AS redeemed_count
+    FROM ({_base("reward, holder, redeemed_count", "reward_counts", from_checkpoint)}
+        SELECT reward, unnest([CAST(0 AS BIGINT), holder]), units
+        FROM (SELECT reward, holder, quantity AS units FROM {redeemed} WHERE quantity IS NOT NULL
+            UNION ALL SELECT d.reward, d.holder, -v.quantity
+            FROM {reversed_} AS v JOIN store.redemptions AS d ON d.log_seq = v.redemption
+            WHERE v.quantity IS NOT NULL)
+    ) AS steps(reward, holder, units) GROUP BY reward, holder HAVING sum(units) <> 0"""
 
 
 def _budgets(from_checkpoint: bool) -> str:

@@ -44,6 +44,7 @@ NAMED_CODES: dict[str, type[IntEnum]] = {
     "operation_type": codes.OperationType,
     "outcome": codes.Outcome,
     "reject_reason": RejectReason,
+    "reward_status": codes.RewardStatus,
     "role": codes.Role,
     "state_type": codes.StateType,
     "status": codes.Status,

@@ -22,6 +22,7 @@ from earnbook.pipeline.ruleset import RulesetLoad
 from earnbook.pipeline.standing import Standing
 from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.pipeline.templates import Template, event_data_of
+from earnbook.pipeline.terms_rewards import RewardTerms, redemption_target, reward_terms
 from earnbook.pipeline.terms_tiers import TierColumn, find_level, tier_columns, tier_terms
 from earnbook.rules.compile import CompiledProgram, CompiledRuleset
 from earnbook.rules.models import (
@@ -77,8 +78,10 @@ class RunTerms:
     budget_places: Mapping[tuple[str, int], int]
     """Where the budget of a rule (id) for an asset (index) stands in `budgets`."""
     templates: tuple[Template, ...] = ()
-    unlinks: bool = False
-    """Whether any operation of the run unlinks an asset."""
+    rewards: Mapping[str, RewardTerms]
+    """By id."""
+    needs: OperationNeeds
+    """What the operations of the run need."""
 
 
 def run_terms(
@@ -115,7 +118,18 @@ def run_terms(
         assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
         programs=tuple(
             _program_terms(
-                position, definition, program, actions, assets, standing, keys, tiers, registry, capped, places
+                position,
+                definition,
+                program,
+                actions,
+                assets,
+                standing,
+                keys,
+                tiers,
+                registry,
+                capped,
+                places,
+                redemption_target(definition, definitions),
             )
             for position, (definition, program, actions) in enumerate(zip(definitions, programs, numbers, strict=True))
         ),
@@ -140,7 +154,8 @@ def run_terms(
             (registry.object_entry(ObjectKind.RULE, rule).id, asset - 1): place
             for (rule, asset), place in capped.items()
         },
-        unlinks=needs.unlinks,
+        rewards=reward_terms(definitions, assets, models, registry, load.versions),
+        needs=needs,
         templates=templates,
     )
 
@@ -253,6 +268,7 @@ def _program_terms(
     registry: Registry,
     capped: Mapping[tuple[int, int], int],
     templates: Mapping[int, int],
+    target: int,
 ) -> ProgramTerms:
     rules = [registry.find_object(ObjectKind.RULE, rule.definition.id) or 0 for rule in program.rules]
     linked = [number - 1 for number in assets.values() if (position + 1, number) in standing.links]
@@ -269,6 +285,7 @@ def _program_terms(
         rules=len(program.rules),
         status=standing.statuses[position + 1],
         creates=definition.on_unknown_participant == "CREATE",
+        target=target,
     )
 
 

@@ -33,7 +33,8 @@ class AssetUsage:
             """SELECT DISTINCT coalesce(a.program, o.program, d.program), m.asset FROM store.movements AS m
             LEFT JOIN store.actions AS a ON a.number = m.action
             LEFT JOIN store.operations AS o ON o.log_seq = m.log_seq AND m.action = 0
-            LEFT JOIN store.due_entries AS d ON d.entry_seq = m.entry_seq AND m.log_seq = 0"""
+            LEFT JOIN store.due_entries AS d ON d.entry_seq = m.entry_seq AND m.log_seq = 0
+            WHERE m.log_seq NOT IN (SELECT log_seq FROM store.reversals)"""
         ).fetchall()
         self._used = {(program - 1, asset - 1) for program, asset in rows}
 
@@ -52,7 +53,9 @@ class AssetUsage:
         pairs = zip(movements["action"][ruled].tolist(), assets[ruled].tolist(), strict=True)
         self._used.update((self._programs[action], asset) for action, asset in set(pairs))
         work, outcomes = self._state.table(at.WORK), self._state.table(at.OUTCOMES)
-        operated = ~ruled & (movements["log_seq"] > 0)
+        # A reversal's program is that of its redemption, which has an entry already.
+        is_reversal = np.isin(movements["log_seq"], tables["reversals"]["log_seq"])
+        operated = ~ruled & (movements["log_seq"] > 0) & ~is_reversal
         order = np.argsort(outcomes[at.OUTCOME_LOG_SEQ], kind="stable")
         log_seq = outcomes[at.OUTCOME_LOG_SEQ][order]
         places = order[np.searchsorted(log_seq, movements["log_seq"][operated])]

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from earnbook.ledger.schedule import DELAY_NEW_GENERATION, GENERATION_MAX
 from earnbook.ledger.schema import (
+    ACCOUNT_BREAKAGE,
     ActionType,
     Bucket,
     ChangeOperation,
     EntryType,
     InventoryMode,
+    IssuancePolicy,
     LotMoveKind,
     LotStatus,
     OperationType,
@@ -226,6 +228,21 @@ _LOTS = (
                     ELSE m.credit % 4 <> 3 END""",
     ),
     Check(
+        name="received_lots_are_fresh",
+        property="I7",
+        table="lots",
+        message="a lot that was received has dates, a reference, or another source than a credit of the program",
+        query=f"""SELECT {_batch_of("last_lot_seq", "l.lot_seq")}, 'lot ' || l.lot_seq
+            FROM store.full_lots AS l JOIN store.movements AS m ON m.entry_seq = l.entry_seq AND m.lot_seq = l.lot_seq
+            JOIN store.objects AS a ON a.kind = {ObjectKind.ASSET} AND a.number = l.asset
+            LEFT JOIN {_RECORDS} AS r ON r.log_seq = m.log_seq
+            WHERE m.entry_type IN ({EntryType.TRANSFER}, {EntryType.REDEMPTION})
+                AND (l.program IS DISTINCT FROM r.program OR l.created_at IS DISTINCT FROM r.processed_at
+                    OR l.wallet <> CASE a.issuance_policy WHEN {IssuancePolicy.PREFUNDED} THEN l.program ELSE 0 END
+                    OR l.root <> l.lot_seq OR l.expires_at IS NOT NULL OR l.matures_at IS NOT NULL
+                    OR l.reference IS NOT NULL)""",
+    ),
+    Check(
         name="parts_are_their_lots",
         property="I7",
         table="lots",
@@ -275,6 +292,18 @@ _LOTS = (
                 || coalesce(m.amount, 0) || ', posted ' || coalesce(p.amount, 0)
             FROM moves AS m FULL JOIN posted AS p USING (entry_seq, holder, asset, bucket)
             WHERE m.amount IS DISTINCT FROM p.amount""",
+    ),
+    Check(
+        name="lot_moves_are_written",
+        property="I8",
+        table="lot_moves",
+        message="an entry moves lots in a way that does not follow from its movements, and no lot moves are stored",
+        query=f"""SELECT {_ENTRY_BATCH}, 'entry ' || entry_seq FROM (SELECT DISTINCT entry_seq FROM store.movements
+                WHERE (entry_type IN ({EntryType.TRANSFER}, {EntryType.REDEMPTION_REVERSAL})
+                        OR entry_type = {EntryType.REDEMPTION} AND credit > {ACCOUNT_BREAKAGE})
+                    AND asset IN (SELECT number FROM store.objects WHERE kind = {ObjectKind.ASSET}
+                        AND inventory_mode = {InventoryMode.LOT})
+                    AND entry_seq NOT IN (SELECT entry_seq FROM store.lot_moves))""",
     ),
     Check(
         name="nothing_is_due",
@@ -435,9 +464,14 @@ _LOG = (
         name="lot_ids_are_unique",
         property="I9",
         table="lots",
-        message="two lots have the same creating entry and so the same id",
+        message="a lot is not at its place in its entry, so its id is another one's, or an entry makes several",
         query=f"""SELECT {_LOT_BATCH}, 'lot ' || lot_seq FROM (
-                SELECT max(lot_seq) AS lot_seq FROM store.lots GROUP BY entry_seq HAVING count(*) > 1)""",
+                SELECT lot_seq FROM store.lots WHERE place <> 0
+                    AND place <> lot_seq - (SELECT min(lot_seq) FROM store.lots AS f WHERE f.entry_seq = lots.entry_seq)
+                UNION ALL SELECT max(lot_seq) FROM store.lots GROUP BY entry_seq, place HAVING count(*) > 1
+                UNION ALL SELECT lot_seq FROM store.lots WHERE place > 0 AND entry_seq NOT IN (
+                    SELECT entry_seq FROM store.movements
+                    WHERE entry_type IN ({EntryType.TRANSFER}, {EntryType.REDEMPTION_REVERSAL})))""",
     ),
     Check(
         name="holder_ids_are_unique",
@@ -608,4 +642,4 @@ _LOG = (
 )
 
 CHECKS: tuple[Check, ...] = (*_JOURNAL, *_LOTS, *_BUDGETS, *_LOG)
-"""Every check but the seals and the refolding of state."""
+"""The checks of journal, lots, budgets and log."""

@@ -24,6 +24,7 @@ _PROPERTIES = {
     "holder_statuses": "I13",
     "profiles": "I13",
     "members": "I13",
+    "reward_counts": "I15",
     "program_statuses": "I13",
     "asset_links": "I13",
     "schedule": "I13",

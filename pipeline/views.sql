@@ -149,8 +149,32 @@ SELECT e.log_seq, 1 AS kind, p.id AS namespace, e.idempotency_key AS name, e.pro
 FROM store.events AS e JOIN store.program_list AS p ON p.number = e.program
 LEFT JOIN store.last_attempts AS t ON t.log_seq = e.log_seq
 UNION ALL
-SELECT log_seq, 2, namespace, name, program, processed_at, processed_at, fields ->> '$.description'
+SELECT log_seq, 2, namespace, name, program, processed_at, processed_at,
+    fields ->> CASE type WHEN 8 THEN '$.reason' ELSE '$.description' END
 FROM store.operation_list;
+
+-- Names of rewards by version, and the newest version of each.
+CREATE OR REPLACE VIEW store.reward_versions AS
+SELECT object AS reward, version, snapshot, snapshot ->> '$.name' AS name FROM store.definitions WHERE kind = 6;
+CREATE OR REPLACE VIEW store.reward_list AS
+SELECT o.number, CAST(o.id AS UUID) AS id, o.key, o.program, d.snapshot
+FROM store.objects AS o
+LEFT JOIN (SELECT reward, arg_max(snapshot, version) AS snapshot FROM store.reward_versions GROUP BY reward) AS d
+    ON d.reward = o.number
+WHERE o.kind = 6;
+
+-- What the operations that redeem and reverse are about: the redemption, its program, what a reward makes of a missing
+-- description (§16.2).
+CREATE OR REPLACE VIEW store.redemption_records AS
+SELECT x.log_seq, x.redemption, x.program, store.uuid5(store.uuid5(o.namespace, o.name), 'redemption') AS redemption_id,
+    x.description
+FROM (SELECT d.log_seq, d.log_seq AS redemption, d.program, 'Redeemed: ' || w.name AS description
+    FROM store.redemptions AS d LEFT JOIN store.reward_versions AS w
+        ON w.reward = d.reward AND w.version = d.reward_version
+    UNION ALL
+    SELECT v.log_seq, v.redemption, d.program, NULL
+    FROM store.reversals AS v JOIN store.redemptions AS d ON d.log_seq = v.redemption) AS x
+JOIN store.operation_list AS o ON o.log_seq = x.redemption;
 
 -- What made each generated event (§17.5), by the id of the event that did.
 CREATE OR REPLACE VIEW store.generated_list AS
@@ -181,8 +205,10 @@ WHERE m.entry_type = 9 AND m.log_seq > 0 AND o.log_seq > 0 GROUP BY m.entry_seq;
 -- One row per entry that a record made.
 CREATE OR REPLACE VIEW store.caused_entries AS
 SELECT m.entry_seq, m.log_seq, m.entry_type, m.action, m.asset, m.amount, m.lot_seq,
-    r.kind, store.uuid5(r.namespace, r.name) AS record_id, r.program, r.processed_at AS created_at,
-    CASE WHEN m.entry_type <> 9 THEN coalesce(a.description, r.description) END AS description,
+    r.kind, store.uuid5(r.namespace, r.name) AS record_id, coalesce(d.program, r.program) AS program,
+    r.processed_at AS created_at,
+    CASE WHEN m.entry_type <> 9 THEN coalesce(a.description, r.description, d.description) END AS description,
+    CASE WHEN m.entry_type <> 9 THEN d.redemption_id END AS redemption_id,
     a.rule_id, a.rule_key, a.rule_version, a.action_index,
     store.entry_id(r.kind, store.uuid5(r.namespace, r.name), a.rule_id, a.action_index, coalesce(x.n, 0)) AS id
 FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS entry_type,
@@ -191,12 +217,13 @@ FROM (SELECT entry_seq, any_value(log_seq) AS log_seq, any_value(entry_type) AS 
     FROM store.movements WHERE log_seq > 0 GROUP BY entry_seq) AS m
 JOIN store.record_list AS r USING (log_seq)
 LEFT JOIN store.action_list AS a ON a.number = m.action
+LEFT JOIN store.redemption_records AS d ON d.log_seq = m.log_seq
 LEFT JOIN store.expirations_in_records AS x ON x.entry_seq = m.entry_seq;
 
--- Every entry that makes lots makes one so far, so its position among them is 0. One movement of an entry names the lot
--- that it creates; it is joined as it is stored, not grouped, so that a look-up of one lot reads little else.
-CREATE OR REPLACE MACRO store.lot_id(kind, record_id, rule_id, action_index) AS
-    store.uuid5(store.entry_id(kind, record_id, rule_id, action_index, 0), 'lot:0');
+-- One movement of an entry names the lot that it creates; it is joined as it is stored, not grouped, and the lot's
+-- position among those of its entry is stored, so that a look-up of one lot reads little else.
+CREATE OR REPLACE MACRO store.lot_id(kind, record_id, rule_id, action_index, place) AS
+    store.uuid5(store.entry_id(kind, record_id, rule_id, action_index, 0), 'lot:' || place);
 CREATE OR REPLACE VIEW store.lot_list AS
 SELECT l.*, r.kind, r.namespace, r.name, a.rule_id, a.action_index
 FROM store.full_lots AS l
@@ -207,27 +234,29 @@ LEFT JOIN store.action_list AS a ON a.number = m.action;
 CREATE OR REPLACE VIEW store.entry_list AS
 SELECT c.entry_seq, c.id, c.created_at, c.entry_type, c.program, c.asset, c.amount, c.kind AS cause,
     c.record_id AS cause_id, c.log_seq, CASE c.kind WHEN 1 THEN c.record_id END AS event_id, c.rule_id, c.rule_key,
-    c.rule_version, c.action_index, l.reference, c.description
+    c.rule_version, c.action_index, l.reference, c.redemption_id, c.description
 FROM store.caused_entries AS c
 LEFT JOIN (SELECT l.entry_seq, d.reference FROM store.lot_details AS d JOIN store.lots AS l USING (lot_seq)
     WHERE d.reference IS NOT NULL AND d.root = d.lot_seq
     UNION ALL SELECT entry_seq, reference FROM store.entry_references) AS l USING (entry_seq)
 UNION ALL
-SELECT d.entry_seq, store.uuid5(store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index),
+SELECT d.entry_seq, store.uuid5(store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index, l.place),
         CASE m.entry_type WHEN 8 THEN 'maturity' ELSE 'expiration' END), d.created_at,
     m.entry_type, d.program, m.asset, m.amount, 3,
-    store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index), 0, NULL, NULL, NULL, NULL, NULL,
-    NULL, NULL
+    store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index, l.place), 0, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL
 FROM store.due_entries AS d
 JOIN (SELECT entry_seq, entry_type, asset, amount FROM store.movements WHERE log_seq = 0) AS m USING (entry_seq)
 JOIN store.lot_list AS l USING (lot_seq);
 
--- The legs of every entry, one row per account; `leg` is the stored position of its first movement.
+-- The legs of every entry, one row per account, but every recipient of a transfer by itself (§16.4); `leg` is the
+-- stored position of its first movement.
 CREATE OR REPLACE VIEW store.leg_list AS
 SELECT entry_seq, account, any_value(asset) AS asset, CAST(sum(amount) AS BIGINT) AS amount, min(leg) AS leg
 FROM (SELECT entry_seq, debit AS account, asset, -amount AS amount, rowid AS leg FROM store.movements
-    UNION ALL SELECT entry_seq, credit, asset, amount, rowid FROM store.movements)
-GROUP BY entry_seq, account HAVING sum(amount) <> 0;
+    UNION ALL SELECT entry_seq, credit, asset, amount, rowid FROM store.movements WHERE entry_type <> 12)
+GROUP BY entry_seq, account HAVING sum(amount) <> 0
+UNION ALL SELECT entry_seq, credit, asset, amount, rowid FROM store.movements WHERE entry_type = 12;
 
 -- Accounts as they read: entity, bucket.
 CREATE OR REPLACE MACRO store.account_entity(account) AS
@@ -287,7 +316,7 @@ SELECT e.entry_seq AS seq, e.id, b.batch, store.instant(e.created_at) AS created
     a.symbol AS asset, store.units(e.amount, a.unit) AS amount, e.amount AS amount_minor,
     CASE e.cause WHEN 1 THEN 'EVENT' WHEN 2 THEN 'OPERATION' ELSE 'DUE' END AS cause, e.cause_id,
     nullif(e.log_seq, 0) AS log_seq, e.event_id, e.rule_id, e.rule_key AS rule, e.rule_version, e.action_index,
-    e.reference AS reference_id, CAST(NULL AS UUID) AS redemption_id, e.description
+    e.reference AS reference_id, e.redemption_id, e.description
 FROM store.entry_list AS e
 LEFT JOIN store.program_list AS p ON p.number = e.program
 JOIN store.asset_list AS a ON a.number = e.asset
@@ -306,7 +335,7 @@ JOIN store.asset_list AS a ON a.number = l.asset
 LEFT JOIN store.entry_batches AS b ON l.entry_seq BETWEEN b.first_entry_seq AND b.last_entry_seq;
 
 CREATE OR REPLACE VIEW main.lots AS
-SELECT l.lot_seq, store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index) AS id,
+SELECT l.lot_seq, store.lot_id(l.kind, store.uuid5(l.namespace, l.name), l.rule_id, l.action_index, l.place) AS id,
     store.entity_type_name(n.kind) AS holder_type, store.entity_id(n.kind, n.given_id, n.external_id) AS holder_id,
     n.external_id AS holder,
     a.id AS asset_id, a.symbol AS asset, p.id AS program_id, p.key AS program,
@@ -490,6 +519,8 @@ CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, hi
             THEN store.counter_json(store.plain_number(store.wide_integer(value, high), scale), reset_at, reset_after)
         WHEN state_type = 3 THEN CAST(to_json(store.cell_text(kind, value, scale, text)) AS VARCHAR)
         WHEN state_type = 11 THEN '0'
+        WHEN state_type = 12 THEN '{"redeemed_count":' || value || ',"status":"' || store.reward_status_name(scale)
+            || '"}'
         WHEN state_type IN (5, 7) AND kind = 4 THEN CAST(to_json(text) AS VARCHAR)
         WHEN state_type IN (5, 6, 7, 9) THEN '"' || store.status_name(value) || '"'
         WHEN state_type = 8 THEN '{"role":"' || store.role_name(value // 256) || '","status":"'
@@ -522,7 +553,7 @@ SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     p.id AS program_id, p.key AS program, store.state_type_name(c.state_type) AS state_type,
     CASE c.state_type WHEN 4 THEN y.key WHEN 5 THEN store.holder_field_name(c.key) WHEN 6 THEN p.key
         WHEN 7 THEN store.holder_field_name(c.key) WHEN 8 THEN m.external_id WHEN 9 THEN 'status' WHEN 10 THEN s.key
-        WHEN 11 THEN g.rule || '/' || g.asset
+        WHEN 11 THEN g.rule || '/' || g.asset WHEN 12 THEN w.key
         WHEN 16 THEN store.scheduled_key(store.uuid5(r.namespace, r.name), a.rule_id, a.action_index) ELSE k.text END
         AS key,
     store.change_operation_name(c.operation) AS operation,
@@ -530,7 +561,7 @@ SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
         WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
         WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
         store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after,
-        coalesce(w.json, o.text)) END
+        coalesce(f.json, o.text)) END
         AS old_value,
     store.change_json(c.operation, c.state_type, c.value_kind, c.value, store.high_word(d.value_high, c.value),
         c.value_scale, d.reset_at, d.reset_after, coalesce(v.json, d.text)) AS new_value,
@@ -549,15 +580,54 @@ LEFT JOIN store.attempts AS m ON m.log_seq = c.log_seq
 LEFT JOIN store.entity_list AS n ON n.entity = c.entity
 LEFT JOIN store.objects AS y ON y.kind = 5 AND y.number = c.key AND c.state_type = 4
 LEFT JOIN store.tier_values AS v ON v.change_seq = c.change_seq
-LEFT JOIN store.tier_values AS w ON w.change_seq = c.seq_before
+LEFT JOIN store.tier_values AS f ON f.change_seq = c.seq_before
 LEFT JOIN store.program_list AS p ON p.number = CASE c.state_type WHEN 6 THEN c.key WHEN 4 THEN y.program END
 LEFT JOIN store.holders AS m ON m.number = c.key AND c.state_type = 8
 LEFT JOIN store.objects AS s ON s.kind = 3 AND s.number = c.key AND c.state_type = 10
 LEFT JOIN store.program_steps AS q ON q.change_seq = c.change_seq AND c.state_type = 9
 LEFT JOIN store.names AS k ON k.number = c.key AND c.state_type IN (1, 2, 3)
 LEFT JOIN store.budget_list AS g ON g.number = c.key AND c.state_type = 11
+LEFT JOIN store.objects AS w ON w.kind = 6 AND w.number = c.key AND c.state_type = 12
 LEFT JOIN store.action_list AS a ON a.number = c.action
 LEFT JOIN store.change_batches AS b ON c.change_seq BETWEEN b.first_change_seq AND b.last_change_seq;
+
+CREATE OR REPLACE VIEW main.redemptions AS
+SELECT store.uuid5(store.uuid5(o.namespace, o.name), 'redemption') AS id, store.uuid5(o.namespace, o.name) AS operation_id,
+    d.log_seq, store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, p.id AS program_id,
+    p.key AS program, a.id AS asset_id, a.symbol AS asset, store.units(d.amount, a.unit) AS amount,
+    d.amount AS amount_minor, w.id AS reward_id, w.key AS reward, d.quantity,
+    store.units(d.unit_cost, a.unit) AS unit_cost, d.unit_cost AS unit_cost_minor,
+    store.account_type(d.target, n.kind) AS target_type, store.entity_id(n.kind, n.given_id, n.key) AS target_id,
+    n.key AS target, store.entry_id(2, store.uuid5(o.namespace, o.name), NULL, NULL, 0) AS entry_id, d.entry_seq,
+    store.instant(o.processed_at) AS created_at, b.batch, store.units(coalesce(v.amount, 0), a.unit) AS reversed_amount,
+    coalesce(v.amount, 0) AS reversed_amount_minor,
+    CASE WHEN d.quantity IS NOT NULL THEN coalesce(v.quantity, 0) END AS reversed_quantity,
+    CASE WHEN v.amount IS NULL THEN 'COMPLETED' WHEN v.amount < d.amount THEN 'PARTIALLY_REVERSED'
+        ELSE 'FULLY_REVERSED' END AS status
+FROM store.redemptions AS d
+JOIN store.operation_list AS o ON o.log_seq = d.log_seq
+JOIN store.holders AS h ON h.number = d.holder
+JOIN store.program_list AS p ON p.number = d.program
+JOIN store.asset_list AS a ON a.number = d.asset
+LEFT JOIN store.reward_list AS w ON w.number = d.reward
+LEFT JOIN store.entity_list AS n ON n.entity = store.account_entity(d.target)
+LEFT JOIN (SELECT redemption, CAST(sum(amount) AS BIGINT) AS amount, CAST(sum(quantity) AS BIGINT) AS quantity
+    FROM store.reversals GROUP BY redemption) AS v ON v.redemption = d.log_seq
+LEFT JOIN store.log_batches AS b ON d.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
+
+CREATE OR REPLACE VIEW main.reversals AS
+SELECT store.uuid5(store.uuid5(o.namespace, o.name), 'reversal') AS id,
+    store.uuid5(store.uuid5(q.namespace, q.name), 'redemption') AS redemption_id,
+    store.uuid5(o.namespace, o.name) AS operation_id, v.log_seq, v.redemption AS redemption_log_seq,
+    store.units(v.amount, a.unit) AS amount, v.amount AS amount_minor, v.quantity, o.fields ->> '$.reason' AS reason,
+    store.entry_id(2, store.uuid5(o.namespace, o.name), NULL, NULL, 0) AS entry_id, v.entry_seq,
+    store.instant(o.processed_at) AS created_at, b.batch
+FROM store.reversals AS v
+JOIN store.redemptions AS d ON d.log_seq = v.redemption
+JOIN store.operation_list AS o ON o.log_seq = v.log_seq
+JOIN store.operation_list AS q ON q.log_seq = v.redemption
+JOIN store.asset_list AS a ON a.number = d.asset
+LEFT JOIN store.log_batches AS b ON v.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;
 
 CREATE OR REPLACE VIEW main.definitions AS
 SELECT store.object_kind_name(d.kind) AS kind, CAST(o.id AS UUID) AS object_id, o.key, d.version,
@@ -717,6 +787,28 @@ JOIN store.asset_list AS a ON a.number = l.asset;
 CREATE OR REPLACE VIEW main.rules AS
 SELECT r.id, r.number, r.key, p.id AS program_id, p.key AS program
 FROM store.rule_list AS r JOIN store.program_list AS p ON p.number = r.program ORDER BY r.number;
+
+-- Rewards as they are defined now, with what their counts make of it. The cost is read as text: a JSON number may have
+-- more digits than a double.
+CREATE OR REPLACE VIEW main.rewards AS
+SELECT r.id, r.number, r.key, r.name, p.id AS program_id, p.key AS program,
+    CASE WHEN r.stated = 'ACTIVE' AND r.redeemed_count >= r.max_total THEN 'OUT_OF_STOCK' ELSE r.stated END AS status,
+    r.redemption_type, a.id AS asset_id, a.symbol AS asset, r.unit_cost,
+    CAST(r.unit_cost * a.power AS BIGINT) AS unit_cost_minor, r.max_total, r.max_per_participant, r.redeemed_count,
+    r.available_from, r.available_until
+FROM (SELECT w.id, w.number, w.key, w.program, w.snapshot ->> '$.name' AS name, w.snapshot ->> '$.status' AS stated,
+        w.snapshot ->> '$.redemption_type' AS redemption_type, w.snapshot ->> '$.asset_id' AS asset,
+        CAST(regexp_extract(w.snapshot, '.*"unit_cost":([0-9.]+)', 1) AS DECIMAL(19, {scale})) AS unit_cost,
+        CAST(w.snapshot ->> '$.max_total' AS BIGINT) AS max_total,
+        CAST(w.snapshot ->> '$.max_per_participant' AS BIGINT) AS max_per_participant,
+        CAST(w.snapshot ->> '$.available_from' AS TIMESTAMP) AS available_from,
+        CAST(w.snapshot ->> '$.available_until' AS TIMESTAMP) AS available_until,
+        coalesce(c.redeemed_count, 0) AS redeemed_count
+    FROM store.reward_list AS w
+    LEFT JOIN store.current_reward_counts AS c ON c.reward = w.number AND c.holder = 0) AS r
+JOIN store.program_list AS p ON p.number = r.program
+LEFT JOIN store.asset_list AS a ON a.symbol = r.asset
+ORDER BY r.number;
 
 CREATE OR REPLACE VIEW main.participant_balances AS
 SELECT h.external_id, store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, a.symbol AS asset,

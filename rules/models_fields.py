@@ -14,11 +14,11 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from earnbook.rules.calendar import check_zone
+from earnbook.rules.cron import check_cron
 from earnbook.rules.issues import IssueCode
 from earnbook.rules.times import (
     LotDate,
-    check_cron,
-    check_zone,
     format_duration,
     format_timestamp,
     parse_duration,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from earnbook.rules.calendar import load_zone
 from earnbook.rules.syntax import Uint
 from earnbook.rules.values import CelError, Duration, Timestamp, Value, integer, no_overload
 
@@ -173,6 +173,6 @@ def zone_of(name: str) -> tzinfo:
             raise CelError(f"there is no time zone '{name}'")
         return timezone(timedelta(minutes=-minutes if offset.group(1) == "-" else minutes))
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return load_zone(name)
+    except ValueError:
         raise CelError(f"there is no time zone '{name}'") from None

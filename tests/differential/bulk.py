@@ -16,7 +16,6 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import groupby
 
 from tests.support.bulk_pairs import DifferenceError, Tally, compare_document
@@ -34,10 +33,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--logs", type=int, default=LOGS_PER_DOCUMENT, help="logs over one document")
+    parser.add_argument("--after", type=int, default=0, help="pairs, whole documents, that are known to be equal")
     options = parser.parse_args()
     started, total = time.perf_counter(), Tally()
     try:
-        for tally in _tallies(options.pairs, options.seed, options.jobs, options.logs):
+        for tally in _tallies(options.pairs, options.seed, options.jobs, options.logs, options.after):
             total.add(tally)
             seconds = time.perf_counter() - started
             print(f"{total.pairs:>9,} pairs equal  {total.pairs / seconds:>6.1f}/s  {seconds:>7.0f} s", flush=True)
@@ -45,17 +45,19 @@ def main() -> None:
         _print(total)
 
 
-def _tallies(pairs: int, seed: int, jobs: int, logs: int) -> Iterator[Tally]:
-    """The tallies of all documents, in the order of their seeds."""
+def _tallies(pairs: int, seed: int, jobs: int, logs: int, after: int) -> Iterator[Tally]:
+    """The tallies of all documents behind the first `after` pairs, in the order of their seeds.
+
+    A plain pool: the executor of `concurrent.futures` can stop for ever when its processes are renewed.
+    """
     documents = [(seed * SEED_STEP + number, min(logs, pairs - number * logs)) for number in range(-(-pairs // logs))]
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=DOCUMENTS_PER_PROCESS)
-    waiting: list[Future[Tally]] = [pool.submit(compare_document, *document) for document in documents]
-    try:
-        for future in waiting:
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with context.Pool(jobs, maxtasksperchild=DOCUMENTS_PER_PROCESS) as pool:
+        yield from pool.imap(_compare, documents[after // logs :])
+
+
+def _compare(document: tuple[int, int]) -> Tally:
+    return compare_document(*document)
 
 
 def _print(total: Tally) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from tests.support.engines import ENGINES, run_engine
+from tests.support.features import ABOUT_MONEY
 from tests.support.logical import LogicalBook, Run, Scenario, differences
 from tests.support.logs import cut_by_days, random_month, random_scenario
 from tests.support.oracle import run_oracle
@@ -39,6 +40,19 @@ def _compare_cuts(engine: str, seed: int, days: int) -> None:
 def test_the_size_of_batches_changes_nothing(seed: int, batch_records: int) -> None:
     scenario = random_month(seed, 1, rows=30)
     cut = partial(run_engine, mode="kernel", batch_records=batch_records)
+    assert differences(run_oracle(scenario), cut(scenario)) == []
+
+
+@pytest.mark.parametrize("seed, days", [(seed, 1) for seed in range(20)])
+def test_one_run_about_money_is_a_run_for_every_day_for_the_oracle(seed: int, days: int) -> None:
+    month = random_month(seed, 2, rows=80, features=ABOUT_MONEY)
+    assert _unequal(run_oracle(month), run_oracle(cut_by_days(month, days))) == []
+
+
+@pytest.mark.parametrize("seed, batch_records", [(0, 1), (1, 7), (5, 3)])
+def test_the_size_of_batches_changes_nothing_about_money(seed: int, batch_records: int) -> None:
+    scenario = random_month(seed, 2, rows=40, features=ABOUT_MONEY)
+    cut = partial(run_engine, mode="closures", batch_records=batch_records)
     assert differences(run_oracle(scenario), cut(scenario)) == []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.engines import ENGINES
+from tests.support.features import ABOUT_MONEY, BASIC, Features
 from tests.support.invariants import violations
 from tests.support.logical import differences
 from tests.support.logs import random_scenario
@@ -30,8 +31,21 @@ def test_engine_gives_the_book_of_the_oracle_many_times(engine: str, definitions
     _compare(engine, definitions_seed, log_seed)
 
 
-def _compare(engine: str, definitions_seed: int, log_seed: int) -> None:
-    scenario = random_scenario(definitions_seed, log_seed)
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])
+@pytest.mark.parametrize("definitions_seed", range(4))
+def test_engine_moves_money_as_the_oracle(engine: str, definitions_seed: int) -> None:
+    _compare(engine, definitions_seed, definitions_seed % 3, ABOUT_MONEY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])
+@pytest.mark.parametrize("definitions_seed", range(4, 204))
+def test_engine_moves_money_as_the_oracle_many_times(engine: str, definitions_seed: int) -> None:
+    _compare(engine, definitions_seed, definitions_seed % 3, ABOUT_MONEY)
+
+
+def _compare(engine: str, definitions_seed: int, log_seed: int, features: Features = BASIC) -> None:
+    scenario = random_scenario(definitions_seed, log_seed, features)
     book = ENGINES[engine](scenario)
     assert differences(run_oracle(scenario), book) == []
     assert violations(book) == []

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from earnbook.rules.definitions import check_definitions
 from tests.support.examples import load_example
-from tests.support.features import EVERYTHING, Feature
+from tests.support.features import ABOUT_MONEY, EVERYTHING, Feature
 from tests.support.invariants import violations
-from tests.support.logical import Budget, Group, LogicalBook
+from tests.support.logical import Budget, Entry, Group, LogicalBook, LotMove
 from tests.support.logs import random_scenario
 from tests.support.oracle import run_oracle
 from tests.support.oracle_definitions import read_definitions
@@ -33,6 +34,11 @@ OPERATIONS_OF = {
     Feature.BUDGETS: {"reset_budget"},
     Feature.TIERS: {"set_tier", "remove_tier"},
     Feature.RETRY: {"retry_event"},
+    Feature.MONEY: {
+        *("adjust", "hold", "release", "forfeit", "void_hold", "transfer"),
+        *("upsert_participant", "create_group"),
+    },
+    Feature.REWARDS: {"adjust", "redeem", "redeem_item", "reverse_redemption", "upsert_participant"},
     Feature.GROUPS: {
         *("upsert_participant", "create_group", "update_group", "archive_group"),
         *("add_member", "set_member_role", "remove_member"),
@@ -65,6 +71,29 @@ WANTED = {
     *("unlink_asset ASSET_IN_USE", "link_asset ALREADY_LINKED", "retry_event EVENT_NOT_FAILED"),
     *("retry_event EVENT_NOT_FOUND", "reset_budget BUDGET_NOT_FOUND", "set_counter COUNTER_OUT_OF_RANGE"),
 }
+WANTED_OF_MONEY = {
+    *("adjust INSUFFICIENT_BALANCE", "adjust INSUFFICIENT_WALLET", "adjust INVALID_LOT_DATES", "adjust OK"),
+    *("adjust ASSET_ARCHIVED", "adjust MAX_TRANSACTION_EXCEEDED", "adjust AMOUNT_OVERFLOW"),
+    *("hold LOT_NOT_FOUND", "hold NO_EFFECT", "hold OK", "hold PARTICIPANT_INACTIVE", "hold PROGRAM_SUSPENDED"),
+    *("release REFERENCE_NOT_FOUND", "release LOT_NOT_FOUND", "release NO_EFFECT", "release OK"),
+    *("forfeit REFERENCE_NOT_FOUND", "forfeit INSUFFICIENT_BALANCE", "forfeit NO_EFFECT", "forfeit OK"),
+    *("void_hold NOT_LOT_ASSET", "void_hold REFERENCE_NOT_FOUND", "void_hold OK"),
+    *("transfer SELF_TRANSFER", "transfer RECIPIENT_NOT_FOUND", "transfer INSUFFICIENT_BALANCE", "transfer OK"),
+    *("TRANSFER with 2", "TRANSFER with 3"),
+    *("redeem TARGET_MISSING", "redeem NOT_PREFUNDED", "redeem SELF_TRANSFER", "redeem INSUFFICIENT_BALANCE"),
+    *("redeem_item REWARD_NOT_FOUND", "redeem_item REWARD_NOT_ACTIVE", "redeem_item REWARD_OUT_OF_WINDOW"),
+    *("redeem_item REWARD_OUT_OF_STOCK", "redeem_item REWARD_LIMIT_REACHED", "redeem_item AMOUNT_BELOW_MINIMUM"),
+    *("redeem_item INVALID_AMOUNT", "redeem_item AMOUNT_OVERFLOW", "redeem_item OK", "reward set by OPERATION"),
+    *("reverse_redemption INVALID_REVERSAL", "reverse_redemption REVERSAL_EXCEEDS_REMAINING"),
+    *("reverse_redemption REDEMPTION_NOT_FOUND", "reverse_redemption INSUFFICIENT_BALANCE", "reverse_redemption OK"),
+    *("SYSTEM_REDEMPTION PARTIALLY_REVERSED", "SYSTEM_BREAKAGE FULLY_REVERSED", "PROGRAM FULLY_REVERSED"),
+    *("PARTICIPANT FULLY_REVERSED", "GROUP FULLY_REVERSED", "GROUP COMPLETED"),
+    *("RESTORE AVAILABLE to AVAILABLE", "RESTORE CONSUMED to AVAILABLE", "RESTORE CONSUMED to CONSUMED repaying"),
+    *("RESTORE EXPIRED to AVAILABLE", "RESTORE EXPIRED to EXPIRED repaying", "RESTORE None to AVAILABLE"),
+    *("RESTORE None to CONSUMED repaying", "RESTORE CONSUMED to AVAILABLE repaying", "EXPIRATION by OPERATION"),
+    *("rejected INVALID_FIELD", "rejected MISSING_FIELD", "rejected MISSING_PROGRAM", "rejected IDEMPOTENCY_CONFLICT"),
+}
+GIFT = ("loyalty", "gift")
 UNTOUCHED = Budget(consumed=0, next_reset_at=None)
 
 
@@ -117,7 +146,24 @@ def test_random_logs_of_every_feature_reach_what_they_are_for() -> None:
     reached: set[str] = set()
     for definitions_seed, log_seed in EVERY_FEATURE:
         reached |= _marks(run_oracle(random_scenario(definitions_seed, log_seed, EVERYTHING)))
+    for definitions_seed, feature in product(range(12), Feature):
+        reached |= _marks(run_oracle(random_scenario(definitions_seed, 0, frozenset({feature}))))
     assert reached >= WANTED, sorted(WANTED - reached)
+
+
+def test_random_logs_of_money_reach_what_they_are_for() -> None:
+    reached: set[str] = set()
+    for seed in range(150):
+        book = run_oracle(random_scenario(seed, seed % 3, ABOUT_MONEY))
+        reached |= _marks(book) | {f"rejected {reject.reason}" for reject in book.rejects}
+        reached |= {f"{row.target[0]} {row.status}" for row in book.redemptions}
+        reached |= {
+            f"RESTORE {move.status_before} to {move.status_after}" + (" repaying" if move.repaid else "")
+            for move in book.lot_moves
+            if move.kind == "RESTORE"
+        }
+        reached |= {f"{entry.action_type} with {len(entry.postings)}" for entry in book.entries}
+    assert reached >= WANTED_OF_MONEY, sorted(WANTED_OF_MONEY - reached)
 
 
 def _marks(book: LogicalBook) -> set[str]:
@@ -221,10 +267,52 @@ def test_the_oracle_knows_the_golden_ids() -> None:
     ],
 )
 def test_a_corrupted_book_violates_the_property(check: str, corrupt: Callable[[LogicalBook], LogicalBook]) -> None:
-    book = run_oracle(load_example("m9").scenario)
+    _is_violated("m9", check, corrupt)
+
+
+@pytest.mark.parametrize(
+    "name, check, corrupt",
+    [
+        ("m24", "I7", lambda book: replace(book, lot_moves=tuple(map(_as_hold, book.lot_moves)))),
+        ("m21", "I15", lambda book: replace(book, redemptions=())),
+        ("m21", "I15", lambda book: replace(book, redemptions=(replace(book.redemptions[0], amount=111),))),
+        ("m21", "I15", lambda book: replace(book, redemptions=(replace(book.redemptions[0], reversed_amount=76),))),
+        ("m21", "I15", lambda book: replace(book, redemptions=(replace(book.redemptions[0], status="COMPLETED"),))),
+        ("m21", "I15", lambda book: replace(book, redemptions=(replace(book.redemptions[0], participant="bob"),))),
+        ("m21", "I15", lambda book: replace(book, reversals=book.reversals[1:])),
+        (
+            "m21",
+            "I15",
+            lambda book: replace(book, entries=tuple(replace(one, redemption=None) for one in book.entries)),
+        ),
+        ("r21", "I15", lambda book: replace(book, redemptions=(replace(book.redemptions[0], quantity=3),))),
+        ("r21", "I15", lambda book: replace(book, rewards={GIFT: replace(book.rewards[GIFT], redeemed_count=3)})),
+        ("r21", "I15", lambda book: replace(book, rewards={GIFT: replace(book.rewards[GIFT], max_total=1)})),
+        ("r21", "I15", lambda book: replace(book, changes=())),
+        ("m4", "I19", lambda book: replace(book, balances={})),
+        ("m4", "I19", lambda book: replace(book, entries=tuple(map(_as_hold_entry, book.entries)))),
+        ("m4", "I19", lambda book: replace(book, entries=book.entries[1:])),
+    ],
+)
+def test_a_corrupted_book_of_money_violates_the_property(
+    name: str, check: str, corrupt: Callable[[LogicalBook], LogicalBook]
+) -> None:
+    _is_violated(name, check, corrupt)
+
+
+def _is_violated(name: str, check: str, corrupt: Callable[[LogicalBook], LogicalBook]) -> None:
+    book = run_oracle(load_example(name).scenario)
     assert violations(book) == []
     broken = violations(corrupt(book))
     assert any(sentence.startswith(f"{check}: ") for sentence in broken)
+
+
+def _as_hold(move: LotMove) -> LotMove:
+    return replace(move, kind="HOLD") if move.kind == "RESTORE" else move
+
+
+def _as_hold_entry(entry: Entry) -> Entry:
+    return replace(entry, action_type="HOLD") if entry.action_type == "CREDIT" else entry
 
 
 def _with_amount(book: LogicalBook, amount: int) -> object:

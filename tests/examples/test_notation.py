@@ -106,8 +106,15 @@ def test_an_expectation_that_does_not_hold_is_reported(expectation: str, value: 
         ("tiers", "tiers", {"alice.status": "silver"}),
         ("r24", "members", {"smith.alice": "ADMIN ACTIVE", "smith.bob": "ADMIN ACTIVE"}),
         ("r29", "generated", ["alice", "bob", "carol"]),
-        ("r24", "balances", {"smith.A": "0.50"}),
+        ("r24", "balances", {"smith.A": "3.50"}),
         ("r24", "ledger", "CREDIT ISSUANCE -1.00 | alice.A +1.00"),
+        ("r21", "redemptions", {5: "alice 2000.00 to REDEMPTION, 0.00 reversed, COMPLETED; gift 2 at 1000.00"}),
+        ("r21", "rewards", {"gift": "OUT_OF_STOCK 3"}),
+        ("r21", "changes", {8: []}),
+        ("m21", "entries", {5: {"redemption": 4}}),
+        ("m21", "entries", {5: {"amount": "50"}}),
+        ("m21", "rejects", {"r0-1": "INVALID_FIELD"}),
+        ("m21", "duplicates", 1),
     ],
 )
 def test_an_expectation_about_further_state_is_reported(name: str, expectation: str, value: object) -> None:

@@ -19,16 +19,20 @@ from earnbook.ledger.layout import (
     MOVEMENTS,
     SYSTEMS,
 )
+from earnbook.ledger.money_verbs import MoneyVerbs
 from earnbook.ledger.results import account_codes, system_balances
 from earnbook.ledger.schema import (
+    ACCOUNT_REDEMPTION,
     ActionType,
     Bucket,
+    Direction,
     EntryType,
     InventoryMode,
     IssuancePolicy,
     LotMoveKind,
     LotStatus,
     OperationType,
+    Outcome,
 )
 from earnbook.ledger.state import State
 from earnbook.ledger.state_load import (
@@ -46,7 +50,7 @@ from earnbook.ledger.state_load import (
     load_tags,
 )
 from earnbook.ledger.terms import ActionTerms, AssetTerms, Date, ProgramTerms, Terms
-from tests.support.ledger_driver import HOUR, Driver, Effect, Event, Operation
+from tests.support.ledger_driver import HOUR, NO_DATE, Driver, Effect, Event, Operation
 
 SEEDS = range(12)
 EXPIRING = 8  # the CREDIT of the LOT asset that expires after 20 hours
@@ -74,7 +78,19 @@ def terms() -> Terms:
     for asset in range(3):
         rows += _holds(asset, with_lots=asset > 0)
     actions = tuple(ActionTerms(number=place + 1, **row) for place, row in enumerate(rows))
-    programs = tuple(ProgramTerms(number=n, linked=(0, 1, 2), actions=actions, rules=1, creates=n == 1) for n in (1, 2))
+    # The redemptions of the second program go to a holder.
+    programs = tuple(
+        ProgramTerms(
+            number=n,
+            linked=(0, 1, 2),
+            actions=actions,
+            rules=1,
+            creates=n == 1,
+            target=ACCOUNT_REDEMPTION if n == 1 else 0,
+            target_person=0,
+        )
+        for n in (1, 2)
+    )
     return Terms(assets=assets, programs=programs, counters=2, tags=1)
 
 
@@ -115,13 +131,72 @@ def random_effect(rng: random.Random) -> Effect:
     return Effect(action=action, value=str(value), reference=reference)
 
 
+MONEY = tuple(OperationType(number) for number in (1, 1, 1, 1, 2, 2, 3, 4, 5, 6, 6, 6, 8, 8, 8, 8, 9))
+
+
+def random_operation(rng: random.Random, at: int) -> Operation:
+    """A money operation of any kind, on LOT assets often with a filter."""
+    kind, asset, program = rng.choice(MONEY), rng.choice([0, 1, 1, 1, 2]), rng.choice([0, 0, 1])
+    if kind == OperationType.REVERSE_REDEMPTION:
+        return any_reversal(rng.randrange(1 << 20), at)
+    fields: dict[str, Any] = {"amount": rng.choice(["0", "5", "60", "90", "300"]), "who": rng.choice(PEOPLE[:3])}
+    is_adjust, can_filter = kind == OperationType.ADJUST, asset > 0
+    if is_adjust:
+        fields["direction"] = rng.choice(list(Direction))
+        fields["allow_negative"] = fields["direction"] == Direction.DEBIT and rng.random() < 0.5
+    if is_adjust and fields["direction"] == Direction.CREDIT and can_filter:
+        fields |= {"expires": rng.choice([NO_DATE, Date(duration=15 * HOUR)]), "reference": rng.choice([-1, 1])}
+    if kind in (OperationType.HOLD, OperationType.RELEASE, OperationType.FORFEIT):
+        fields["amount"] = rng.choice([fields["amount"], None])
+        if can_filter:
+            fields |= {"reference": rng.choice([-1, -1, 1, 2]), "earned": (0, at - rng.choice([0, 0, 0, 9 * HOUR]))}
+        if can_filter and rng.random() < 0.3:
+            lots = tuple(rng.randint(1, 60) for _ in range(rng.randint(1, 2)))
+            fields |= {"lots": lots, "is_known": rng.random() < 0.5}
+    if kind in (OperationType.ADJUST, OperationType.FORFEIT) and not fields.get("allow_negative"):
+        fields["bucket"] = rng.choice([Bucket.AVAILABLE, Bucket.HELD])
+    if kind == OperationType.VOID_HOLD:
+        fields["reference"] = rng.choice([1, 2]) if can_filter else 1
+    if kind == OperationType.TRANSFER:
+        fields["recipients"] = tuple((rng.choice(PEOPLE), rng.choice(["3", "40"])) for _ in range(rng.randint(1, 4)))
+    return Operation(type=kind, asset=asset, program=program, at=at, **fields)
+
+
+def any_reversal(pick: int, at: int) -> Operation:
+    """Reverses a part of one of the redemptions made so far."""
+
+    def act(driver: Driver, verbs: MoneyVerbs) -> Outcome:
+        rows = driver.written()
+        if not rows["redemptions"]:
+            return Outcome.REDEMPTION_NOT_FOUND
+        found = rows["redemptions"][pick % len(rows["redemptions"])]
+        given = sum(row["amount"] for row in rows["reversals"] if row["redemption"] == found["log_seq"])
+        left = found["amount"] - given
+        if left == 0:
+            return Outcome.REVERSAL_EXCEEDS_REMAINING
+        amount = left if pick % 3 == 0 else 1 + pick % left
+        return verbs.reverse(
+            redemption=found["log_seq"],
+            slot=int(driver.state.slots_of([found["holder"]])[0]),
+            asset=found["asset"] - 1,
+            target=found["target"],
+            amount=amount,
+            restores=driver.restores(rows, found, amount),
+        )
+
+    return Operation(type=OperationType.REVERSE_REDEMPTION, at=at, act=act)
+
+
 def random_log(seed: int, count: int) -> list[Event | Operation]:
-    """Records with times that mostly grow and effects that often fail."""
+    """Records with times that mostly grow and effects that often fail; of odd seeds most are money operations."""
     rng = random.Random(seed)
     log: list[Event | Operation] = []
     at = 0
     for _ in range(count):
         at += rng.choice([0, 0, HOUR, 3 * HOUR])
+        if rng.random() < (0.85 if seed % 2 else 0.2):
+            log.append(random_operation(rng, at))
+            continue
         if rng.random() < 0.15:
             kind = rng.choice([OperationType.FUND, OperationType.FUND, OperationType.BURN])
             log.append(
@@ -179,18 +254,23 @@ def test_the_logs_reach_every_kind_of_entry_and_lot_move() -> None:
     drivers = [run([random_log(seed, 400)]) for seed in SEEDS]
     movements = [row for driver in drivers for row in driver.tables["movements"]]
     moves = [row for driver in drivers for row in driver.tables["lot_moves"]]
-    by_operation_only = {EntryType.REDEMPTION, EntryType.REDEMPTION_REVERSAL, EntryType.TRANSFER}
-    assert {row["entry_type"] for row in movements} == set(EntryType) - by_operation_only
-    repaying = {LotMoveKind.CREATE, LotMoveKind.MATURE, LotMoveKind.RELEASE}
+    assert {row["entry_type"] for row in movements} == set(EntryType)
+    repaying = {LotMoveKind.CREATE, LotMoveKind.MATURE, LotMoveKind.RELEASE, LotMoveKind.RESTORE}
     assert {row["kind"] for row in moves if row["repaid"]} >= repaying
     assert {row["kind"] for row in moves} == repaying | {LotMoveKind.HOLD, LotMoveKind.SPLIT, LotMoveKind.CONSUME}
     # Lots that came back overdue expire in the same record (§9.9).
     assert any(row["entry_type"] == EntryType.EXPIRATION and row["log_seq"] for row in movements)
+    # Parts that come back are added to open lots, open closed ones again, stand beside held ones, or leave them closed.
+    restored = {(row["status_before"], row["status_after"]) for row in moves if row["kind"] == LotMoveKind.RESTORE}
+    opened = {(before, LotStatus.AVAILABLE) for before in (0, LotStatus.CONSUMED, LotStatus.EXPIRED)}
+    assert restored == {*opened, (LotStatus.AVAILABLE,) * 2, (LotStatus.CONSUMED,) * 2}
+    codes = {row["outcome"] for driver in drivers for row in driver.outcomes}
+    assert codes >= {Outcome.NO_EFFECT, Outcome.REFERENCE_NOT_FOUND, Outcome.LOT_NOT_FOUND, Outcome.SELF_TRANSFER}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_small_buffers_give_the_same_books_as_large_ones(seed: int) -> None:
-    log = random_log(seed, 400)
+    log = random_log(seed, 600)
     small, large = run([log], rows=1), run([log], rows=100_000)
     assert 128 < small.state.table(MOVEMENTS).shape[1] < large.state.table(MOVEMENTS).shape[1]
     same_books(small, large)
@@ -335,8 +415,8 @@ def _open(state: State) -> int:
 )
 def test_the_checks_find_what_is_wrong(corrupt: Any, names: str) -> None:
     log = random_log(3, 200)
-    expiring = Effect(action=EXPIRING, value="7")
-    driver = run([[*log, Event(who=PEOPLE[0], effects=[expiring], at=log[-1].at)]])
+    expiring = Effect(action=EXPIRING, value="900")
+    driver = run([[*log, *[Event(who=PEOPLE[0], effects=[expiring], at=log[-1].at)] * 3]])
     corrupt(driver.state)
     assert any(finding.startswith(names) for finding in invariants.check_books(driver.state))
 
@@ -344,7 +424,7 @@ def test_the_checks_find_what_is_wrong(corrupt: Any, names: str) -> None:
 def test_the_fold_finds_a_balance_without_postings() -> None:
     driver = Driver(terms())
     before = invariants.balances(driver.state)
-    driver.run(random_log(3, 50))
+    driver.run(random_log(4, 50))
     driver.state.table(ACCOUNTS)[3, 1] += 1
     (finding,) = invariants.check_fold(before, driver.state)
     assert finding.startswith("I3: HELD of entity")

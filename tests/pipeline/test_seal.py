@@ -26,7 +26,7 @@ from earnbook.pipeline.seal import (
     stream_names,
     table_digest,
 )
-from tests.support.book_maker import make_small_book
+from tests.support.book_maker_money import make_money_book
 
 LARGE = pa.large_string()
 GOLDEN = Path(__file__).parents[1] / "golden" / "s1.json"
@@ -71,8 +71,10 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             "bucket:2 key:text? description:text?"),
         ("budget_starts", "batch", "number",
             "number:8 program:8 rule:8 asset:8 schedule:text started_at:8 started_entry:8")]),
-    ("redemptions", []),
-    ("reversals", []),
+    ("redemptions", [("redemptions", "log_seq", "log_seq", "log_seq:8 holder:8 program:8 asset:8 amount:8 reward:8 "
+        "reward_version:4 quantity:8? unit_cost:8? target:8 entry_seq:8")]),
+    ("reversals", [("reversals", "log_seq", "log_seq",
+        "log_seq:8 redemption:8 amount:8 quantity:8? entry_seq:8")]),
     ("rejects", [("rejects", "batch", "n",
         "n:8 source:8 source_row:8 reason:2 field:text? message:text original_log_seq:8? raw:text")]),
 ]  # fmt: skip
@@ -149,7 +151,7 @@ class Checker:
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("s1") / "shop.duckdb"
-    make_small_book(path)
+    make_money_book(path)
     return path
 
 

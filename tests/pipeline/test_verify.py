@@ -16,15 +16,16 @@ from earnbook.pipeline.store import BookMode, BookSettings, open_book
 from earnbook.pipeline.verify import VerifyReport, run_check, verify_book
 from earnbook.pipeline.verify_checks import CHECKS
 from earnbook.pipeline.verify_finding import Finding
+from earnbook.pipeline.verify_redemptions import REDEMPTION_CHECKS
 from earnbook.pipeline.verify_seal import verify_seals
 from earnbook.pipeline.verify_state import STATE_CHECKS
-from tests.support.book_maker import make_small_book
+from tests.support.book_maker_money import make_money_book
 
 
 @pytest.fixture(scope="module")
 def whole_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "shop.duckdb"
-    make_small_book(path)
+    make_money_book(path)
     return path
 
 
@@ -40,7 +41,7 @@ def changed(whole_book: Path, tmp_path: Path, sql: str) -> Iterator[duckdb.DuckD
 
 def findings_of(whole_book: Path, tmp_path: Path, sql: str, name: str) -> list[Finding]:
     """What one check finds after `sql`."""
-    check = next(check for check in (*CHECKS, *STATE_CHECKS) if check.name == name)
+    check = next(check for check in (*CHECKS, *REDEMPTION_CHECKS, *STATE_CHECKS) if check.name == name)
     with changed(whole_book, tmp_path, sql) as connection:
         return run_check(connection, check)
 
@@ -55,7 +56,7 @@ def tampered(whole_book: Path, tmp_path: Path, sql: str) -> VerifyReport:
 def test_a_whole_book_has_no_findings(whole_book: Path) -> None:
     report = verify_book(whole_book)
     assert report.findings == ()
-    assert (report.batches, report.first_batch_checked, report.anchored) == (3, 1, True)
+    assert (report.batches, report.first_batch_checked, report.anchored) == (4, 1, True)
     assert (report.first_bad_batch, report.bad_tables) == (None, ())
     assert len(set(report.checks)) == len(report.checks) > 30
 
@@ -67,7 +68,7 @@ def test_an_empty_book_has_no_findings(tmp_path: Path) -> None:
 
 
 def test_a_book_whose_checkpoint_is_behind_has_no_findings(tmp_path: Path) -> None:
-    make_small_book(tmp_path / "shop.duckdb", checkpoint=False)
+    make_money_book(tmp_path / "shop.duckdb", checkpoint=False)
     assert verify_book(tmp_path / "shop.duckdb").findings == ()
 
 
@@ -119,6 +120,14 @@ TAMPERINGS = [
     ("definitions", 1, "DELETE FROM store.definitions"),
     ("definitions", 1, "UPDATE store.objects SET scale = 3 WHERE key = 'PTS'"),
     ("definitions", 1, "UPDATE store.actions SET rule_version = 2 WHERE number = 1"),
+    ("redemptions", 4, "UPDATE store.redemptions SET amount = 601 WHERE reward = 1"),
+    ("redemptions", 4, "UPDATE store.redemptions SET quantity = 0 WHERE reward = 0"),
+    ("redemptions", 4, "UPDATE store.redemptions SET unit_cost = NULL"),
+    ("redemptions", 4, "UPDATE store.redemptions SET target = 3 WHERE target = 2"),
+    ("redemptions", 4, "DELETE FROM store.redemptions WHERE reward = 0"),
+    ("reversals", 4, "UPDATE store.reversals SET redemption = 11"),
+    ("reversals", 4, "UPDATE store.reversals SET quantity = 2 WHERE quantity = 1"),
+    ("reversals", 4, "INSERT INTO store.reversals VALUES (14, 10, 1, NULL, 16)"),
     ("rejects", 1, "UPDATE store.rejects SET raw = 'nothing'"),
     ("rejects", 1, "DELETE FROM store.rejects"),
     ("rejects", 2, "INSERT INTO store.rejects SELECT * REPLACE (2 AS batch) FROM store.rejects"),
@@ -190,6 +199,7 @@ def test_a_changed_header_is_named(whole_book: Path, tmp_path: Path, batch: int,
         ("enrollments", "DELETE FROM store.enrollments WHERE holder = 2"),
         ("tiers", "INSERT INTO store.tiers VALUES (1, 1, 1, 5, NULL)"),
         ("open_lots", "UPDATE store.open_lots SET status = 1"),
+        ("reward_counts", "UPDATE store.reward_counts SET redeemed_count = 2 WHERE holder = 0"),
     ],
 )
 def test_a_changed_checkpoint_is_named(whole_book: Path, tmp_path: Path, table: str, sql: str) -> None:
@@ -202,7 +212,7 @@ def test_every_check_is_seen_to_fail() -> None:
     """Each check has a tampering that it finds, here or in the tests of the checkpoint."""
     tested = {check for check, _ in BREAKAGES}
     headers = {"counts_are_identities", "counts_are_the_rows", "rulesets_are_their_hash"}
-    assert {check.name for check in CHECKS} == tested | headers
+    assert {check.name for check in (*CHECKS, *REDEMPTION_CHECKS)} == tested | headers
 
 
 def test_every_state_table_is_refolded(whole_book: Path) -> None:
@@ -234,13 +244,13 @@ BREAKAGES = [
     ("overdraft_has_no_lots", "INSERT INTO store.overdrafts VALUES (1, 1, 5)"),
     ("no_negative_balance", "UPDATE store.balances SET amount = -5 WHERE account = -1"),
     ("no_negative_balance", "UPDATE store.balances SET amount = -5 WHERE account = 7"),
-    ("lots_keep_their_bounds", "UPDATE store.open_lots SET remaining = 501 WHERE lot_seq = 2"),
+    ("lots_keep_their_bounds", "UPDATE store.open_lots SET remaining = 3001 WHERE lot_seq = 5"),
     ("lots_are_their_entries", "UPDATE store.lots SET amount = amount + 1 WHERE lot_seq = 3"),
     ("lot_moves_follow", "UPDATE store.lot_moves SET remaining_after = 251"),
     ("postings_are_lot_moves", "UPDATE store.lot_moves SET repaid = 199"),
     ("parts_are_their_lots", "INSERT INTO store.lot_details VALUES (4, 1, NULL, NULL)"),
     ("references_have_entries", "INSERT INTO store.entry_references VALUES (1, 'R1')"),
-    ("nothing_is_due", "UPDATE store.open_lots SET expires_at = 1 WHERE lot_seq = 2"),
+    ("nothing_is_due", "UPDATE store.open_lots SET expires_at = 1 WHERE lot_seq = 5"),
     ("wallets_are_explained", "UPDATE store.movements SET entry_type = 5 WHERE entry_seq = 4"),
     ("dense_log_seq", "DELETE FROM store.events WHERE log_seq = 4"),
     ("dense_log_seq", "INSERT INTO store.events SELECT * REPLACE (99 AS log_seq) FROM store.events LIMIT 1"),
@@ -264,6 +274,35 @@ BREAKAGES = [
     ("details_have_rows", "INSERT INTO store.due_changes VALUES (99, 1, 4, 1)"),
     ("details_have_rows", "INSERT INTO store.due_changes SELECT * FROM store.due_changes"),
     ("lot_ids_are_unique", "UPDATE store.lots SET entry_seq = 1 WHERE lot_seq = 2"),
+    ("lot_ids_are_unique", "UPDATE store.lots SET place = 0 WHERE lot_seq = 10"),
+    ("lot_ids_are_unique", "UPDATE store.lots SET place = 3 WHERE lot_seq = 10"),
+    ("lot_ids_are_unique", "UPDATE store.lots SET place = 1, entry_seq = 1 WHERE lot_seq = 2"),
+    ("received_lots_are_fresh", "UPDATE store.lots SET wallet = 1 WHERE lot_seq = 8"),
+    ("received_lots_are_fresh", "UPDATE store.lots SET created_at = 1 WHERE lot_seq = 7"),
+    ("received_lots_are_fresh", "INSERT INTO store.lot_details VALUES (9, 9, NULL, 'R')"),
+    ("lot_moves_are_written", "DELETE FROM store.lot_moves WHERE entry_seq = 13"),
+    ("lot_moves_are_written", "DELETE FROM store.lot_moves WHERE entry_seq = 14"),
+    ("redemptions_are_their_entries", "DELETE FROM store.redemptions WHERE reward = 0"),
+    ("redemptions_are_their_entries", "INSERT INTO store.redemptions SELECT * FROM store.redemptions WHERE reward = 0"),
+    ("redemptions_are_their_entries", "UPDATE store.redemptions SET target = 3 WHERE reward = 0"),
+    ("redemptions_are_their_entries", "UPDATE store.redemptions SET reward_version = 2 WHERE reward = 1"),
+    ("redemptions_are_their_entries", "UPDATE store.redemptions SET quantity = 3 WHERE reward = 1"),
+    ("redemptions_are_their_entries", "UPDATE store.operations SET outcome = 82 WHERE log_seq = 10"),
+    ("redemptions_are_their_entries", "UPDATE store.movements SET entry_type = 2 WHERE entry_seq = 12"),
+    ("reversals_are_their_entries", "UPDATE store.reversals SET redemption = 11 WHERE redemption = 10"),
+    ("reversals_are_their_entries", "UPDATE store.reversals SET amount = 1 WHERE redemption = 10"),
+    ("reversals_are_their_entries", "DELETE FROM store.reversals WHERE redemption = 10"),
+    ("reversals_are_their_entries", "UPDATE store.reversals SET quantity = NULL"),
+    ("reversed_is_at_most_redeemed", "UPDATE store.redemptions SET amount = 1699 WHERE reward = 0"),
+    ("reversed_is_at_most_redeemed", "UPDATE store.reversals SET quantity = 3 WHERE quantity = 1"),
+    (
+        "reward_counts_keep_their_limits",
+        "UPDATE store.definitions SET snapshot = replace(snapshot, '\"max_total\":2', '\"max_total\":0')",
+    ),
+    ("reward_counts_keep_their_limits", "UPDATE store.reward_counts SET redeemed_count = -1 WHERE holder > 0"),
+    ("reward_changes_are_the_counts", "UPDATE store.changes SET value = 1 WHERE change_seq = 13"),
+    ("reward_changes_are_the_counts", "UPDATE store.redemptions SET quantity = NULL WHERE reward = 1"),
+    ("reward_changes_are_the_counts", "UPDATE store.changes SET state_type = 11 WHERE change_seq = 14"),
     ("holder_ids_are_unique", "UPDATE store.holders SET external_id = 'alice'"),
     ("entries_have_causes", "UPDATE store.movements SET log_seq = 5 WHERE entry_seq = 5"),
     ("entries_have_causes", "DELETE FROM store.due_entries WHERE entry_seq = 6"),
@@ -302,7 +341,7 @@ def test_a_window_looks_at_the_last_batches_only(whole_book: Path, tmp_path: Pat
     shutil.copy(whole_book, path)
     with duckdb.connect(path) as connection:
         connection.execute("UPDATE store.events SET event_data = '{}' WHERE log_seq = 2")
-    for window, first, anchored, found in ((2, 2, False, False), (3, 1, True, True), (9, 1, True, True)):
+    for window, first, anchored, found in ((3, 2, False, False), (4, 1, True, True), (9, 1, True, True)):
         report = verify_book(path, window=window)
         assert (report.first_batch_checked, report.anchored, bool(report.findings)) == (first, anchored, found)
 
@@ -310,5 +349,5 @@ def test_a_window_looks_at_the_last_batches_only(whole_book: Path, tmp_path: Pat
 def test_examples_are_capped_and_all_violations_counted(whole_book: Path, tmp_path: Path) -> None:
     report = tampered(whole_book, tmp_path, "UPDATE store.movements SET amount = 0")
     finding = next(finding for finding in report.findings if finding.check == "entries_balance")
-    # Ten movements, and the two accounts of the debit of two movements, which have no posting any more.
-    assert (finding.count, len(finding.examples), finding.batch) == (12, 5, 1)
+    # 21 movements, and the nine accounts of entries with several of them, which have no posting any more.
+    assert (finding.count, len(finding.examples), finding.batch) == (30, 5, 1)

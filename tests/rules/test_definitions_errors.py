@@ -272,6 +272,24 @@ CASES = {
         "rules[base].budgets[0].cron_expression",
         "write five fields: minute hour day-of-month month day-of-week, as 0 9 * * MON",
     ),
+    "a cron that never fires": (
+        rule(
+            f"condition: 'true', actions: [{CREDIT}],"
+            " budgets: [{asset: PTS, limit: 5, schedule_type: CRON, cron_expression: 0 0 30 2 *}]"
+        ),
+        IssueCode.CRON,
+        "'0 0 30 2 *' never fires",
+        "rules[base].budgets[0].cron_expression",
+        "write five fields: minute hour day-of-month month day-of-week, as 0 9 * * MON",
+    ),
+    "an hour that no day has": (
+        "automations:\n  - {key: a, name: A, event_name: e, scope: participants, trigger: {type: participant_state,"
+        " schedule_type: CRON, schedule_config: {cron_expression: 0 24 * * *}}}\n",
+        IssueCode.CRON,
+        "24 is outside the range of hour, 0 to 23",
+        "automations[a].trigger.schedule_config.cron_expression",
+        "write five fields: minute hour day-of-month month day-of-week, as 0 9 * * MON",
+    ),
     "limit beyond the scale": (
         rule(f"condition: 'true', actions: [{CREDIT}], budgets: [{{asset: PTS, limit: 5.005}}]"),
         IssueCode.INVALID_VALUE,
@@ -384,6 +402,14 @@ CASES = {
         " cron_expression: 0 9 * * MON, timezone: Chicago}}\n",
         IssueCode.INVALID_VALUE,
         "'Chicago' is not a zone of the time zone database",
+        "automations[a].trigger.timezone",
+        "write a name such as Europe/Berlin or UTC",
+    ),
+    "a zone that counts leap seconds": (
+        "automations:\n  - {key: a, name: A, event_name: e, scope: participants, trigger: {type: participant_state,"
+        " schedule_type: INTERVAL, schedule_config: {every: 24h}, timezone: right/UTC}}\n",
+        IssueCode.INVALID_VALUE,
+        "'right/UTC' is not a zone of the time zone database",
         "automations[a].trigger.timezone",
         "write a name such as Europe/Berlin or UTC",
     ),

@@ -10,8 +10,6 @@ from earnbook.rules.times import (
     DURATION_MAX,
     TIMESTAMP_MAX,
     LotDate,
-    check_cron,
-    check_zone,
     format_duration,
     format_timestamp,
     parse_duration,
@@ -122,45 +120,3 @@ def test_a_lot_date_counts_from_creation_or_stands_by_itself() -> None:
     assert absolute.resolve(1) == 172_800_000_000
     assert (str(relative), str(absolute)) == ("24h", "1970-01-03T00:00:00Z")
     assert (relative.is_duration, absolute.is_duration) == (True, False)
-
-
-@pytest.mark.parametrize(
-    "text", ["* * * * *", "0 9 * * MON", "*/5 0-3 1,15 jan-MAR 7", "0 0 29 2 *", "0 0 31 4 mon", "5/10 * * * sat-sun"]
-)
-def test_five_fields_are_cron(text: str) -> None:
-    check_cron(text)
-
-
-@pytest.mark.parametrize(
-    "text, why",
-    [
-        ("* * * *", "five fields"),
-        ("0 0 0 1 * *", "five fields"),
-        ("@daily", "five fields"),
-        (" * * * * *", "five fields"),
-        ("TZ=UTC * * * * *", "five fields"),
-        ("60 * * * *", "outside its field's range"),
-        ("* 24 * * *", "outside its field's range"),
-        ("* * 0 * *", "outside its field's range"),
-        ("* * * 13 *", "outside its field's range"),
-        ("* * L * *", "not a day of month"),
-        ("* * * * mon#1", "not a day of week"),
-        ("* * * * january", "not a day of week"),
-        ("H * * * *", "not a minute"),
-        ("*/0 * * * *", "not a minute"),
-        ("? * * * *", "not a minute"),
-        ("0 0 30 2 *", "never fires"),
-        ("0 0 31 4,6,9,11 *", "never fires"),
-    ],
-)
-def test_what_is_not_cron_says_why(text: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        check_cron(text)
-
-
-def test_a_zone_is_one_of_the_database() -> None:
-    check_zone("America/Chicago")
-    with pytest.raises(ValueError, match="not a zone"):
-        check_zone("Mars/Olympus")
-    with pytest.raises(ValueError, match="not a zone"):
-        check_zone("../etc/passwd")

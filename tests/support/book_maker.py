@@ -70,6 +70,8 @@ class BookMaker:
     balances: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     overdrafts: dict[tuple[int, int], int] = field(default_factory=dict)
     cells: dict[str, dict[tuple[int, int], dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    reward_counts: dict[tuple[int, int], int] = field(default_factory=dict)
+    redemptions: dict[int, dict[str, Any]] = field(default_factory=dict)
     touched: set[tuple[int, int]] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -153,7 +155,7 @@ class BookMaker:
             "program": 1,
         }
         row |= {"wallet": 0, "root": lot_seq, "amount": amount, "created_at": self.clock, "expires_at": expires_at}
-        row |= {"matures_at": matures_at, "reference": None}
+        row |= {"matures_at": matures_at, "reference": None, "place": 0}
         self.rows["lots"].append(row)
         lot = self.lots[lot_seq] = MadeLot(lot_seq, holder, amount, 2 if matures_at is None else 1, row)
         if matures_at is None:
@@ -281,6 +283,8 @@ class BookMaker:
             rows["attributes"].append(row | {"text": cell.get("text")})
         for (holder, program), cell in self.cells["enrollments"].items():
             rows["enrollments"].append({"holder": holder, "program": program, "status": cell["value"]})
+        for (reward, holder), count in self.reward_counts.items():
+            rows["reward_counts"].append({"reward": reward, "holder": holder, "redeemed_count": count})
         return {
             name: pa.Table.from_pylist([{k: row[k] for k in schema.names} for row in rows[name]], schema=schema)
             for name, schema in STATE_TABLES.items()

@@ -32,7 +32,10 @@ from tests.support.logical import (
     Posting,
     Record,
     RecordOutcome,
+    Redemption,
     Reject,
+    Reversal,
+    Reward,
     Scheduled,
     Tier,
 )
@@ -41,8 +44,9 @@ PROFILE = ("email", "phone", "first_name", "last_name", "display_name")
 ENTRIES = """
     SELECT e.seq, epoch_us(e.created_at) AS created_at, e.action_type, e.program, e.asset, e.amount_minor AS amount,
         e.cause, coalesce(e.log_seq, l.lot_seq) AS cause_number, e.rule, e.rule_version, e.action_index,
-        e.reference_id, e.description
-    FROM entries AS e LEFT JOIN lots AS l ON e.cause = 'DUE' AND l.id = e.cause_id ORDER BY e.seq
+        e.reference_id, e.description, r.log_seq AS redemption
+    FROM entries AS e LEFT JOIN lots AS l ON e.cause = 'DUE' AND l.id = e.cause_id
+    LEFT JOIN redemptions AS r ON r.id = e.redemption_id ORDER BY e.seq
 """
 POSTINGS = """
     SELECT entry_seq, entity_type, entity, asset, bucket, amount_minor AS amount FROM postings ORDER BY entry_seq, index
@@ -94,6 +98,17 @@ TIERS = """
     SELECT external_id, program, tier, level, epoch_us(acquired_at) AS acquired_at, epoch_us(expires_at) AS expires_at
     FROM tiers
 """
+REDEMPTIONS = """
+    SELECT log_seq, external_id AS participant, program, asset, amount_minor AS amount, reward, quantity,
+        unit_cost_minor AS unit_cost, target_type, target, entry_seq, epoch_us(created_at) AS created_at,
+        reversed_amount_minor AS reversed_amount, reversed_quantity, status
+    FROM redemptions ORDER BY log_seq
+"""
+REVERSALS = """
+    SELECT log_seq, redemption_log_seq AS redemption, amount_minor AS amount, quantity, reason, entry_seq,
+        epoch_us(created_at) AS created_at
+    FROM reversals ORDER BY log_seq
+"""
 COUNTS = """
     SELECT coalesce(sum(rows_read), 0) AS rows_read, coalesce(sum(events), 0) AS events,
         coalesce(sum(operations), 0) AS operations, coalesce(sum(duplicates), 0) AS duplicates,
@@ -126,6 +141,8 @@ class _Reader:
             lot_moves=tuple(LotMove(**row) for row in self._rows(LOT_MOVES)),
             evaluations=tuple(_evaluation(row) for row in self._rows(EVALUATIONS)),
             changes=self._changes(),
+            redemptions=tuple(_redemption(row) for row in self._rows(REDEMPTIONS)),
+            reversals=tuple(Reversal(**row) for row in self._rows(REVERSALS)),
             rejects=frozenset(_reject(row) for row in self._rows("SELECT source, source_row, reason FROM rejects")),
             participants={row["external_id"]: _participant(row) for row in self._rows("SELECT * FROM participants")},
             groups={
@@ -170,6 +187,10 @@ class _Reader:
                 (row.pop("external_id"), row.pop("program"), row.pop("tier")): Tier(**row) for row in self._rows(TIERS)
             },
             schedule={row.pop("idempotency_key"): Scheduled(**row) for row in self._rows(SCHEDULE)},
+            rewards={
+                (row.pop("program"), row.pop("key")): Reward(**row)
+                for row in self._rows("SELECT program, key, status, redeemed_count, max_total FROM rewards")
+            },
             counts=Counts(**{name: int(count) for name, count in self._rows(COUNTS)[0].items()}),
         )
 
@@ -215,6 +236,11 @@ def _lot(row: dict[str, Any]) -> Lot:
     holder = (row.pop("holder_type"), row.pop("holder"))
     source = (row.pop("source_type"), row.pop("source"))
     return Lot(**row, holder=holder, source=source)
+
+
+def _redemption(row: dict[str, Any]) -> Redemption:
+    target = (row.pop("target_type"), row.pop("target"))
+    return Redemption(**row, target=target)
 
 
 def _evaluation(row: dict[str, Any]) -> Evaluation:

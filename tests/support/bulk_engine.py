@@ -207,7 +207,7 @@ class BulkEngine:
             total=records,
             load_persons=lambda engine: prefetch_persons(self._connection, engine, has_holders=False),
         )
-        if terms.unlinks:
+        if terms.needs.unlinks:
             engine.operations.usage.load(self._connection)
         return engine
 

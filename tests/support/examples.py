@@ -4,11 +4,14 @@ A file of `tests/examples` is YAML:
 
 - `title`, `section`: what it shows and where SEMANTICS shows it;
 - `definitions`: a definitions document;
-- `runs`: a list of `clock`, optional `order`, `advance_to` and `rules`, and `records`: NDJSON, so that numbers stay as
-  written. `rules` are other contents of rules of the first program, by key, in force from that run on.
+- `runs`: a list of `clock`, optional `order`, `advance_to`, `program`, `rules` and `rewards`, and `records`: NDJSON, so
+  that numbers stay as written. `program` are other fields of the first program, `rules` and `rewards` other contents of
+  its rules and rewards by key, in force from that run on.
   In a record that leaves them out, `program_id` is the first program's key (where the type needs one),
   `event_timestamp` (or `effective_at`) the shorthand `at` (a date, or date and time, in UTC), `external_id` alice (of
-  events), and `idempotency_key` the row's place, `r0-1` for the first of the first run;
+  events), and `idempotency_key` the row's place, `r0-1` for the first of the first run. `"@lot r0-1 2"` stands for the
+  id of lot 2 (0 when left out) that the operation of this key made, `"@redemption r0-1"` for that of its redemption,
+  `"@participant alice"` and `"@group smith"` for those of holders;
 - `engines`: the engines that run it already; all of them when it is left out;
 - `ledger`: the notation of §1.4, for the first asset;
 - `outcomes`: the outcome codes of all records, in log order;
@@ -19,13 +22,19 @@ A file of `tests/examples` is YAML:
 - `balances`: `holder.bucket` to the amount of the first asset at the end;
 - `impact`: per record the net change of each account of the first asset (§10.6), without those of 0;
 - `tiers`: `participant.type` to the level; `budgets`: `rule/asset` to what is consumed, in asset units;
-- `members`: `group.participant` to `ROLE STATUS`; `generated`: the participants of all generated events, in log order.
+- `members`: `group.participant` to `ROLE STATUS`; `generated`: the participants of all generated events, in log order;
+- `rejects`: the row's place to the reason; `duplicates`: how many there were;
+- `redemptions`: by log_seq, in the words of `_redemption`; `rewards`: `STATUS count` by key;
+- `entries`: by seq some of `amount`, `reference_id`, `description`, `redemption` (log_seq) and `program`;
+- `changes`: per record the rows `type key operation old -> new`.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -34,7 +43,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.logical import LogicalBook, Run, Scenario
+from tests.support.logical import LogicalBook, Redemption, Run, Scenario
 from tests.support.notation import BUCKETS, SYSTEM_ACCOUNTS, notation_mismatches, parse_notation
 from tests.support.oracle_operation_fields import OPERATIONS
 from tests.support.oracle_times import format_time
@@ -62,7 +71,7 @@ def load_example(name: str) -> Example:
     document = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
     definitions = document.pop("definitions")
     program = definitions["programs"][0]["key"]
-    runs = tuple(_read_runs(document.pop("runs"), definitions, program))
+    runs = _with_ids(tuple(_read_runs(document.pop("runs"), definitions, program)), definitions)
     engines = tuple(document.pop("engines")) if "engines" in document else None
     scenario = Scenario(definitions=definitions, runs=runs)
     return Example(name=name, scenario=scenario, engines=engines, expected=document)
@@ -70,12 +79,14 @@ def load_example(name: str) -> Example:
 
 def _read_runs(runs: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any], program: str) -> Iterator[Run]:
     for number, run in enumerate(runs):
-        if "rules" not in run:
+        if not run.keys() & {"program", "rules", "rewards"}:
             yield _read_run(run, number, program)
             continue
         definitions = copy.deepcopy(definitions)
-        for rule in definitions["programs"][0]["rules"]:
-            rule.update(run["rules"].get(rule["key"], {}))
+        definitions["programs"][0].update(run.get("program", {}))
+        for kind in ("rules", "rewards"):
+            for item in definitions["programs"][0].get(kind, []):
+                item.update(run.get(kind, {}).get(item["key"], {}))
         yield replace(_read_run(run, number, program), definitions=definitions)
 
 
@@ -104,6 +115,34 @@ def _complete(row: str, key: str, program: str) -> str:
     if "type" not in fields and "external_id" not in fields and "participant_id" not in fields:
         front["external_id"] = "alice"
     return "{" + json.dumps(front)[1:-1] + ", " + row.strip().removeprefix("{")
+
+
+def _with_ids(runs: tuple[Run, ...], definitions: Mapping[str, Any]) -> tuple[Run, ...]:
+    """The runs with ids (§2.3) in place of what stands for them."""
+    organization = uuid.uuid5(
+        uuid.uuid5(uuid.NAMESPACE_DNS, "earnbook"), f"organization:{definitions['organization']['key']}"
+    )
+    operations: dict[str, uuid.UUID] = {}
+    for line in (line for run in runs for line in run.lines if '"type": "' in line and '"effective_at"' in line):
+        fields = json.loads(line)
+        program = fields.get("program_id")
+        scope = organization if program is None else uuid.uuid5(organization, f"program:{program}")
+        key = fields["idempotency_key"]
+        operations.setdefault(key, uuid.uuid5(scope, f"operation:{fields['type']}:{key}"))
+
+    def named(found: re.Match[str]) -> str:
+        kind, name, place = found.groups()
+        # A row that is not there stands for an id that nobody has.
+        made_by = operations.get(name, organization)
+        match kind:
+            case "lot":
+                return str(uuid.uuid5(uuid.uuid5(made_by, "entry:0"), f"lot:{place or 0}"))
+            case "redemption":
+                return str(uuid.uuid5(made_by, "redemption"))
+        return str(uuid.uuid5(organization, f"{kind}:{name}"))
+
+    pattern = re.compile(r"@(lot|redemption|participant|group) ([\w-]+)(?: (\d+))?")
+    return tuple(replace(run, lines=tuple(pattern.sub(named, line) for line in run.lines)) for run in runs)
 
 
 def _needs_program(fields: Mapping[str, Any]) -> bool:
@@ -158,7 +197,52 @@ def _state_mismatches(expected: Mapping[str, Any], book: LogicalBook, asset: Map
         generated = {record.log_seq for record in book.records if record.type == "SYSTEM"}
         people = [row.participant for row in book.outcomes if row.log_seq in generated and row.attempt == 1]
         found += _unequal("generated", expected["generated"], people)
+    return found + _money_mismatches(expected, book, asset["scale"])
+
+
+def _money_mismatches(expected: Mapping[str, Any], book: LogicalBook, scale: int) -> list[str]:
+    found: list[str] = []
+    if "rejects" in expected:
+        rejects = {f"r{reject.run}-{reject.row}": reject.reason for reject in book.rejects}
+        found += _unequal("rejects", expected["rejects"], rejects)
+    if "duplicates" in expected and book.counts is not None:
+        found += _unequal("duplicates", expected["duplicates"], book.counts.duplicates)
+    if "redemptions" in expected:
+        redemptions = {row.log_seq: _redemption(row, scale) for row in book.redemptions}
+        found += _unequal("redemptions", expected["redemptions"], redemptions)
+    if "rewards" in expected:
+        rewards = {key: f"{reward.status} {reward.redeemed_count}" for (_, key), reward in book.rewards.items()}
+        found += _unequal("rewards", expected["rewards"], rewards)
+    for seq, columns in expected.get("entries", {}).items():
+        entry = book.entries[seq - 1]
+        shown = {name: getattr(entry, name) for name in columns}
+        if "amount" in columns:
+            shown["amount"] = f"{Decimal(entry.amount).scaleb(-scale)}"
+        found += _unequal(f"entry {seq}", columns, shown)
+    for log_seq, rows in expected.get("changes", {}).items():
+        changes = [
+            f"{change.state_type} {change.key} {change.operation} {change.old_value} -> {change.new_value}"
+            for change in book.changes
+            if change.cause_number == log_seq
+        ]
+        found += _unequal(f"changes of record {log_seq}", rows, changes)
     return found
+
+
+def _redemption(row: Redemption, scale: int) -> str:
+    """`alice 20 to REDEMPTION, 10 reversed, PARTIALLY_REVERSED; gift 2 at 10, 1 reversed`."""
+
+    def amount(minor: int | None) -> str:
+        return f"{Decimal(minor or 0).scaleb(-scale)}"
+
+    kind, name = row.target
+    target = name or kind.removeprefix("SYSTEM_")
+    told = f"{row.participant} {amount(row.amount)} to {target}, {amount(row.reversed_amount)} reversed, {row.status}"
+    if row.reward is None:
+        return told
+    if row.quantity is None:
+        return f"{told}; {row.reward} at {amount(row.unit_cost)}"
+    return f"{told}; {row.reward} {row.quantity} at {amount(row.unit_cost)}, {row.reversed_quantity} reversed"
 
 
 def _time(text: str) -> str:

@@ -37,6 +37,10 @@ class Feature(StrEnum):
     """The operations on participants, enrollments, programs and asset links."""
     STATE = "state"
     """The operations on tags, counters and attributes."""
+    MONEY = "money"
+    """The operations on money, with filters, and transfers."""
+    REWARDS = "rewards"
+    """Redemption targets, the catalog, redemptions and their reversals."""
     RETRY = "retry"
     """`retry_event`."""
 
@@ -45,6 +49,9 @@ Features: TypeAlias = frozenset[Feature]
 
 BASIC: Features = frozenset()
 EVERYTHING: Features = frozenset(Feature)
+
+ABOUT_MONEY: Features = frozenset({Feature.MONEY, Feature.REWARDS, Feature.HOLDS, Feature.MEMBERS, Feature.GROUPS})
+"""What meets the operations on money most."""
 
 EVENT_TYPES: dict[Feature, tuple[str, ...]] = {
     Feature.HOLDS: (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TypeAlias
 
-from tests.support.logical import Account, Entity, LogicalBook, LotMove, RecordOutcome
+from tests.support.logical import Account, Entity, Entry, LogicalBook, LotMove, RecordOutcome, Redemption
 from tests.support.oracle_state import json_text
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -98,12 +98,14 @@ def lots_fold_their_moves(book: LogicalBook) -> Iterator[str]:
         if not 0 <= lot.remaining <= lot.amount or (lot.remaining == 0) != (lot.status in ("CONSUMED", "EXPIRED")):
             yield f"lot {lot.lot_seq} has {lot.remaining} of {lot.amount} and is {lot.status}"
         own = moves[lot.lot_seq]
-        if not own or own[0].kind not in ("CREATE", "SPLIT") or own[0].status_before is not None:
+        if not own or own[0].kind not in ("CREATE", "SPLIT", "RESTORE") or own[0].status_before is not None:
             yield f"lot {lot.lot_seq} does not begin with its creation"
             continue
         for earlier, later in pairwise(own):
             if (earlier.status_after, earlier.remaining_after) != (later.status_before, later.remaining_before):
                 yield f"the moves of lot {lot.lot_seq} do not follow each other"
+            if later.status_before in ("CONSUMED", "EXPIRED") and later.kind != "RESTORE":
+                yield f"the move {later.kind} brings back lot {lot.lot_seq}"
         last = (own[-1].status_after, own[-1].remaining_after, own[-1].hold_reference_after)
         if last != (lot.status, lot.remaining, lot.hold_reference_id):
             yield f"lot {lot.lot_seq} is not what its last move left"
@@ -123,7 +125,7 @@ def postings_follow_lot_moves(book: LogicalBook) -> Iterator[str]:
         moved[move.entry_seq, (*holder, asset, move.status_after)] += move.remaining_after + (
             move.repaid if move.status_after == "AVAILABLE" else 0
         )
-        if move.status_after == "CONSUMED" and move.repaid:
+        if move.status_after in ("CONSUMED", "EXPIRED") and move.repaid:
             moved[move.entry_seq, (*holder, asset, "AVAILABLE")] += move.repaid
         if move.status_before is not None:
             moved[move.entry_seq, (*holder, asset, move.status_before)] -= move.remaining_before
@@ -133,13 +135,15 @@ def postings_follow_lot_moves(book: LogicalBook) -> Iterator[str]:
         overdrafts[*holder, asset, "AVAILABLE"] -= move.repaid
     lot_assets = {asset for _, asset in owners.values()} | {asset for _, _, asset in book.overdrafts}
     for entry in book.entries:
+        posted: dict[Account, int] = defaultdict(int)
         for posting in entry.postings:
-            account = posting.account
-            if account[0] not in HOLDERS or entry.asset not in lot_assets:
-                continue
-            overdraft = moved[entry.seq, account] - posting.amount
+            # A transfer to the same recipient twice has two postings for one account.
+            if posting.account[0] in HOLDERS and entry.asset in lot_assets:
+                posted[posting.account] += posting.amount
+        for account, amount in posted.items():
+            overdraft = moved[entry.seq, account] - amount
             if overdraft < 0 or (overdraft > 0 and (entry.action_type, account[3]) != ("DEBIT", "AVAILABLE")):
-                yield f"entry {entry.seq} posts {posting.amount} to {account}, its lots say {moved[entry.seq, account]}"
+                yield f"entry {entry.seq} posts {amount} to {account}, its lots say {moved[entry.seq, account]}"
             overdrafts[account] += overdraft
     for account, amount in overdrafts.items():
         expected = book.overdrafts.get((account[0], account[1] or "", account[2]), 0)
@@ -286,6 +290,100 @@ def budgets_add_up(book: LogicalBook) -> Iterator[str]:
             yield f"budget {program}/{rule}/{asset} has consumed {budget.consumed}, its credits add up to {total}"
 
 
+def redemptions_add_up(book: LogicalBook) -> Iterator[str]:
+    """I15: redemptions, their entries and reversals tie; nothing is reversed twice; the catalog counts what is left."""
+    entries = {entry.seq: entry for entry in book.entries}
+    redemptions = {redemption.log_seq: redemption for redemption in book.redemptions}
+    undone: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for reversal in book.reversals:
+        if reversal.redemption not in redemptions:
+            yield f"reversal {reversal.log_seq} is of redemption {reversal.redemption}, which does not exist"
+            continue
+        undone[reversal.redemption][0] += reversal.amount
+        undone[reversal.redemption][1] += reversal.quantity or 0
+        if not _is_redeemed(entries[reversal.entry_seq], "REDEMPTION_REVERSAL", redemptions[reversal.redemption], -1):
+            yield f"reversal {reversal.log_seq} is not its entry"
+        if entries[reversal.entry_seq].amount != reversal.amount:
+            yield f"reversal {reversal.log_seq} has another amount than its entry"
+    for redemption in book.redemptions:
+        done = (redemption.reversed_amount, redemption.reversed_quantity or 0)
+        if done != tuple(undone[redemption.log_seq]) or not 0 <= done[0] <= redemption.amount:
+            yield f"redemption {redemption.log_seq} has {done} reversed, its reversals say {undone[redemption.log_seq]}"
+        is_full = redemption.amount == done[0]
+        if redemption.status != ("FULLY_REVERSED" if is_full else "PARTIALLY_REVERSED" if done[0] else "COMPLETED"):
+            yield f"redemption {redemption.log_seq} is {redemption.status}"
+        entry = entries[redemption.entry_seq]
+        if entry.amount != redemption.amount or not _is_redeemed(entry, "REDEMPTION", redemption, 1):
+            yield f"redemption {redemption.log_seq} is not its entry"
+        if redemption.quantity is not None and (
+            redemption.amount != redemption.quantity * (redemption.unit_cost or 0)
+            or done[0] != done[1] * (redemption.unit_cost or 0)
+        ):
+            yield f"redemption {redemption.log_seq} is no whole number of units"
+    made = sorted(entry.seq for entry in book.entries if entry.redemption is not None)
+    if made != sorted([row.entry_seq for row in book.redemptions] + [row.entry_seq for row in book.reversals]):
+        yield "entries say something else about redemptions than redemptions and reversals do"
+    yield from _counts_of_rewards(book)
+
+
+def _is_redeemed(entry: Entry, action_type: str, redemption: Redemption, sign: int) -> bool:
+    """Whether an entry moves value between the participant and the captured target."""
+    postings = {posting.account: posting.amount for posting in entry.postings}
+    payer = ("PARTICIPANT", redemption.participant, redemption.asset, "AVAILABLE")
+    expected = {payer: -sign * entry.amount, (*redemption.target, redemption.asset, "AVAILABLE"): sign * entry.amount}
+    said = (entry.action_type, entry.redemption, entry.program)
+    return postings == expected and said == (action_type, redemption.log_seq, redemption.program)
+
+
+def _counts_of_rewards(book: LogicalBook) -> Iterator[str]:
+    counts: dict[tuple[str, str | None], int] = defaultdict(int)
+    for redemption in book.redemptions:
+        units = (redemption.quantity or 0) - (redemption.reversed_quantity or 0)
+        counts[redemption.program, redemption.reward] += units
+    told = {
+        (change.entity[1], change.key): change.new_value for change in book.changes if change.state_type == "reward"
+    }
+    for name, reward in book.rewards.items():
+        if reward.redeemed_count != counts[name]:
+            yield f"reward {name} counts {reward.redeemed_count}, its redemptions {counts[name]}"
+        if reward.max_total is not None and reward.redeemed_count > reward.max_total:
+            yield f"reward {name} has been redeemed {reward.redeemed_count} times of {reward.max_total}"
+        if name in told and f'"redeemed_count":{reward.redeemed_count},' not in (told[name] or ""):
+            yield f"reward {name} counts {reward.redeemed_count}, its last change says {told[name]}"
+        if name not in told and reward.redeemed_count:
+            yield f"reward {name} has changed and no row says so"
+
+
+WALLET_SIGNS: Mapping[str, tuple[int, ...]] = {
+    "FUND": (1,),
+    "BURN": (-1,),
+    "CREDIT": (-1,),
+    "SETTLE": (-1, 1),
+    "DEBIT": (1,),
+    "VOID_HOLD": (1,),
+    "REDEMPTION": (1,),
+    "REDEMPTION_REVERSAL": (-1,),
+}
+"""Entries that touch a wallet, and whether they give or take."""
+
+
+def wallets_add_up(book: LogicalBook) -> Iterator[str]:
+    """I19: wallets are funded, burned, credited from, returned to, redeemed into and clawed back from; never short."""
+    wallets: dict[Account, int] = defaultdict(int)
+    for entry in book.entries:
+        for posting in entry.postings:
+            if posting.account[0] != "PROGRAM":
+                continue
+            wallets[posting.account] += posting.amount
+            if (1 if posting.amount > 0 else -1) not in WALLET_SIGNS.get(entry.action_type, ()):
+                yield f"entry {entry.seq} {entry.action_type} posts {posting.amount} to a wallet"
+            if wallets[posting.account] < 0:
+                yield f"the wallet {posting.account} is {wallets[posting.account]} after entry {entry.seq}"
+    for account in wallets.keys() | {account for account in book.balances if account[0] == "PROGRAM"}:
+        if wallets[account] != book.balances.get(account, 0):
+            yield f"the wallet {account} is {book.balances.get(account, 0)}, not {wallets[account]}"
+
+
 def nothing_is_overdue(book: LogicalBook) -> Iterator[str]:
     """I16."""
     due: dict[str, int | None] = {}
@@ -328,6 +426,8 @@ CHECKS: tuple[tuple[str, Callable[[LogicalBook], Iterator[str]]], ...] = (
     ("I12", keys_are_unique),
     ("I13", state_folds_changes),
     ("I14", budgets_add_up),
+    ("I15", redemptions_add_up),
     ("I16", nothing_is_overdue),
     ("I17", counts_tie),
+    ("I19", wallets_add_up),
 )

@@ -15,7 +15,8 @@ import numpy as np
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import classify_amount, format_minor, split_words
-from earnbook.ledger.kernel import DONE, MISS, Rules, decide, propose_list
+from earnbook.ledger.kernel import DONE, MISS, OPERATE, Rules, decide, finish_operation, propose_list
+from earnbook.ledger.money_verbs import MoneyVerbs
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import (
     attempts,
@@ -41,11 +42,14 @@ from earnbook.ledger.schema import (
     FX_VALUE_CODE,
     FX_VALUE_HIGH,
     FX_VALUE_SCALE,
+    TIME_MAX,
     Bucket,
     Columns,
+    Direction,
     EntityType,
     EntryType,
     Kind,
+    LotMoveKind,
     LotStatus,
     OperationType,
     Outcome,
@@ -56,10 +60,11 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.state import Registers, State
 from earnbook.ledger.state_load import add_holders, add_persons, open_lots
-from earnbook.ledger.terms import Terms
+from earnbook.ledger.terms import Date, Terms
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+NO_DATE = Date()
 SYSTEMS = {1: "ISSUANCE", 2: "REDEMPTION", 3: "BREAKAGE"}
 
 
@@ -117,14 +122,39 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A fund or burn of a program's wallet, or a retry of an event: a row of the batch, -1 for none."""
+    """An operation on money, or a retry of an event: a row of the batch, -1 for none.
+
+    `who` and `group` are its entity, of a transfer the source; an amount of None means all that matches. Recipients are
+    participants and amounts, or groups where the name begins with `#`. `lots` are the lot_seqs that it lists; without
+    `is_known` the kernel has to ask for them. What a redeem_item or a reverse_redemption does is `act`, which gets the
+    verbs at the suspension.
+    """
 
     type: OperationType
-    amount: str = "0"
+    amount: str | None = "0"
     at: int = 0
     asset: int = 0
     program: int = 0
     event: int | None = None
+    who: str | None = None
+    group: str | None = None
+    direction: Direction = Direction.CREDIT
+    bucket: Bucket = Bucket.AVAILABLE
+    allow_negative: bool = False
+    reference: int = -1
+    expires: Date = NO_DATE
+    matures: Date = NO_DATE
+    earned: tuple[int, int] = (0, int(TIME_MAX))
+    lots: tuple[int, ...] | None = None
+    is_known: bool = True
+    recipients: tuple[tuple[str, str], ...] = ()
+    act: Callable[[Driver, MoneyVerbs], Outcome] | None = None
+
+    @property
+    def is_lot(self) -> bool:
+        """Whether it says anything that only LOT assets have."""
+        dates = (self.expires, self.matures, self.earned)
+        return self.reference >= 0 or self.lots is not None or dates != (NO_DATE, NO_DATE, (0, TIME_MAX))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +198,7 @@ class Driver:
         self.snapshots: list[dict[tuple[int, int], int]] = []
         self.names: dict[int, str] = {}
         self.misses: list[str] = []
+        self.verbs = MoneyVerbs(self.state)
 
     def add_group(self, name: str, status: Status = Status.ACTIVE) -> int:
         """Make a group, as an operation would; returns its slot."""
@@ -202,11 +233,15 @@ class Driver:
         for place, item in enumerate(known, start=len(rows) - len(known)):
             facts = {"log_seq": item.log_seq, "outcome": item.outcome, "attempts": item.attempts}
             self.state.know_event(place, **facts, descent=item.descent)
+        self.state.begin_operands(*self._operands(batch))
         rules = Rules(propose_list([None] * len(self.terms.programs)), np.zeros(1, np.int64), _no_tables())
         options: dict[str, Any] = {} if until is None else {"until": until}
-        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) in (BAIL, MISS):
+        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) in (BAIL, MISS, OPERATE):
             if code == MISS:
                 self._look_up()
+                continue
+            if code == OPERATE:
+                self._carry_out(batch, columns)
                 continue
             event = rows[self.state.row]
             assert not isinstance(event, Operation)
@@ -215,6 +250,47 @@ class Driver:
         assert code == DONE, code
         self._collect()
         return [Outcome(row["outcome"]) for row in self.outcomes[len(self.outcomes) - len(batch) :]]
+
+    def _carry_out(self, batch: Sequence[Event | Operation], columns: Columns) -> None:
+        """Carry out the operation at the cursor, and those that follow it."""
+        while True:
+            operation = batch[self.state.cursor]
+            assert isinstance(operation, Operation)
+            if operation.act is not None:
+                outcome = operation.act(self, self.verbs)
+            else:
+                assert operation.lots is not None
+                outcome = self.verbs.move_listed(operation.lots)
+            if finish_operation(self.state, columns, outcome) != OPERATE:
+                return
+
+    def _operands(self, batch: Sequence[Event | Operation]) -> tuple[list[list[int]], list[list[int]]]:
+        """OPERANDS with a row for every record, and PARTS."""
+        operands, parts = [], []
+        for record in batch:
+            row = [0] * at.OPERAND_COLUMNS
+            operands.append(row)
+            if isinstance(record, Event):
+                continue
+            row[: at.OPERAND_IS_LOT] = record.direction, record.bucket, record.allow_negative, record.reference
+            row[at.OPERAND_IS_LOT] = record.is_lot
+            row[at.OPERAND_EXPIRES_KIND : at.OPERAND_FROM] = *record.expires.columns(), *record.matures.columns()
+            row[at.OPERAND_FROM : at.OPERAND_PART] = record.earned
+            row[at.OPERAND_PART], row[at.OPERAND_PARTS] = len(parts), at.LOTS_NONE
+            if record.lots is not None:
+                row[at.OPERAND_PARTS] = len(record.lots) if record.is_known else at.LOTS_ASK
+                parts += [[seq, 0, 0, 0] for seq in sorted(record.lots) if record.is_known]
+            if record.recipients:
+                row[at.OPERAND_PARTS] = len(record.recipients)
+            for name, text in record.recipients:
+                amount, code = classify_amount(Decimal(text), self._scale_of(record))
+                is_group = name.startswith("#")
+                person = self.person(name.removeprefix("#"))
+                parts.append([-1 if is_group else person, person if is_group else -1, amount, int(code)])
+        return [[int(cell) for cell in row] for row in operands], parts
+
+    def _scale_of(self, record: Operation) -> int:
+        return self.terms.assets[record.asset].scale if record.asset >= 0 else 0
 
     def _look_up(self) -> None:
         kind, code = self.state.missing_target
@@ -226,7 +302,7 @@ class Driver:
     def _work(self, rows: Sequence[Event | Operation | Template]) -> Any:
         names = "kind program person recipient base operation asset amount code group"
         columns: dict[str, list[int]] = {name: [] for name in names.split()}
-        for record in rows:
+        for place, record in enumerate(rows):
             row = dict.fromkeys(columns, 0)
             row |= {"program": record.program, "person": -1, "recipient": -1, "group": -1}
             if isinstance(record, Template):
@@ -236,9 +312,13 @@ class Driver:
                 row |= {"recipient": self.person(record.recipient), "group": self.person(record.group)}
                 row["base"] = record.at if record.base is None else record.base
             else:
-                scale = self.terms.assets[record.asset].scale if record.asset >= 0 else 0
-                amount, code = classify_amount(Decimal(record.amount), scale)
+                amount, code = -1, Outcome.OK
+                if record.amount is not None:
+                    amount, code = classify_amount(Decimal(record.amount), self._scale_of(record))
                 amount = amount if record.event is None else record.event
+                row |= {"person": self.person(record.who), "group": self.person(record.group), "recipient": place}
+                for name, _ in record.recipients:
+                    self.person(name.removeprefix("#"))
                 row["base"] = record.at
                 row |= {"kind": RecordKind.OPERATION, "operation": record.type, "asset": record.asset}
                 row |= {"amount": amount, "code": code}
@@ -257,6 +337,52 @@ class Driver:
         for row in self.tables["holders"]:
             name = next(name for name, index in self.persons.items() if index == row["person"])
             self.names[row["number"]] = name
+
+    # --- reversals --------------------------------------------------------------------------------------------------
+
+    def reversal(self, *, redemption: int, who: str, amount: int, asset: int = 0, at: int = 0) -> Operation:
+        """A reverse_redemption of minor units of the redemption with that log_seq, whose parts are found here."""
+
+        def act(driver: Driver, verbs: MoneyVerbs) -> Outcome:
+            rows = driver.written()
+            (found,) = (row for row in rows["redemptions"] if row["log_seq"] == redemption)
+            slot = int(driver.state.slots_of([found["holder"]])[0])
+            restores = driver.restores(rows, found, amount)
+            facts = {"redemption": redemption, "slot": slot, "asset": asset, "target": found["target"]}
+            return verbs.reverse(**facts, amount=amount, restores=restores)
+
+        return Operation(type=OperationType.REVERSE_REDEMPTION, who=who, asset=asset, at=at, act=act)
+
+    def written(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything written so far, the batch at hand included."""
+        return {name: self.tables.get(name, []) + _rows(table) for name, table in batch_tables(self.state).items()}
+
+    def restores(
+        self, rows: dict[str, list[dict[str, Any]]], redemption: dict[str, Any], amount: int
+    ) -> list[list[int]]:
+        """Rows of RESTORES: the parts that a redemption consumed, from the end on, after those given back before."""
+        entry = redemption["entry_seq"]
+        parts = [
+            (move["lot_seq"], move["remaining_before"] - move["remaining_after"])
+            for move in rows["lot_moves"]
+            if move["entry_seq"] == entry and move["kind"] == LotMoveKind.CONSUME
+        ] or [(move["lot_seq"], move["amount"]) for move in rows["movements"] if move["entry_seq"] == entry]
+        given = sum(row["amount"] for row in rows["reversals"] if row["redemption"] == redemption["log_seq"])
+        found = []
+        for seq, part in reversed(parts):
+            skipped = min(given, part)
+            given, part = given - skipped, min(part - skipped, amount)
+            amount -= part
+            if part > 0 and seq > 0:
+                found.append(self._restore(rows, seq, part))
+        return found
+
+    def _restore(self, rows: dict[str, list[dict[str, Any]]], seq: int, part: int) -> list[int]:
+        (lot,) = (row for row in rows["lots"] if row["lot_seq"] == seq)
+        types = [move["entry_type"] for move in rows["movements"] if move["lot_seq"] == seq]
+        status = LotStatus.EXPIRED if EntryType.EXPIRATION in types else LotStatus.CONSUMED
+        names = "root program source created_at expires_at matures_at reference"
+        return [seq, part, *(lot[name] for name in names.split()), int(status)]
 
     # --- reading in the notation of §1.4 ----------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ What the reader of an engine's book must fill, once that engine has the feature:
 - outcomes: `by_operation`, the `log_seq` of the `retry_event` that made an attempt;
 - evaluations: `actions` with all that an action had resolved when it ended (§12.3);
 - changes: `cause_number` is the record's `log_seq`, None for DUE; keys and values as `Change` says;
-- state: `groups`, `members`, `tiers`, `budgets`, `schedule`, `profile` of participants; `programs` and `asset_links`,
-  which are not compared while a reader leaves them None.
+- redemptions, reversals: named by the `log_seq` of their operation, also in `redemption` of their entries;
+- state: `groups`, `members`, `tiers`, `budgets`, `schedule`, `rewards`, `profile` of participants; `programs` and
+  `asset_links`, which are not compared while a reader leaves them None.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Posting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """§18.1 with its postings (§18.2) in posting order. `cause_number`: the record's log_seq, or the lot's lot_seq."""
+    """§18.1 with its postings (§18.2) in posting order. `cause_number`: the record's log_seq, or the lot's lot_seq.
+
+    `redemption` is the log_seq of the redeeming operation, of entries that redeem or reverse it.
+    """
 
     seq: int
     created_at: int
@@ -76,6 +80,7 @@ class Entry:
     reference_id: str | None
     description: str | None
     postings: tuple[Posting, ...]
+    redemption: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +205,7 @@ class Change:
     | asset_link | program | the asset | add, remove | None |
     | budget | program | `rule/asset` | auto_reset (due), set (`reset_budget`) | consumed, minor units |
     | scheduled_event | participant | the event's idempotency key | add | None |
+    | reward | program | the reward's key | set | `{"redeemed_count":1,"status":"ACTIVE"}`, old None the first time |
     """
 
     change_seq: int
@@ -281,6 +287,52 @@ class Scheduled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Redemption:
+    """§18.6, state columns included; `log_seq` is that of the redeeming operation.
+
+    `target` is ("SYSTEM_REDEMPTION", None), ("SYSTEM_BREAKAGE", None), or (PROGRAM, PARTICIPANT or GROUP, key).
+    `quantity`, `unit_cost` and `reversed_quantity` are those of UNIT_BASED rewards; `unit_cost` also of AMOUNT_BASED.
+    """
+
+    log_seq: int
+    participant: str
+    program: str
+    asset: str
+    amount: int
+    reward: str | None
+    quantity: int | None
+    unit_cost: int | None
+    target: tuple[str, str | None]
+    entry_seq: int
+    created_at: int
+    reversed_amount: int
+    reversed_quantity: int | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """§18.6; `log_seq` is that of the reversing operation, `redemption` that of the redeeming one."""
+
+    log_seq: int
+    redemption: int
+    amount: int
+    quantity: int | None
+    reason: str
+    entry_seq: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reward:
+    """What a reward of the catalog has come to: units redeemed less those reversed, and its effective status."""
+
+    status: str
+    redeemed_count: int
+    max_total: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
     """`run` and `row` count from 0 and 1; rejects are compared as a set."""
 
@@ -310,7 +362,7 @@ class LogicalBook:
 
     Balances of zero, overdrafts of zero and absent state have no item. Groups are named by key, budgets by (program,
     rule, asset), tiers by (participant, program, tier type), members by (group, participant), scheduled events by
-    idempotency key.
+    idempotency key, rewards by (program, reward). All rewards of the definitions in force are there.
     """
 
     book_clock: int | None
@@ -321,6 +373,8 @@ class LogicalBook:
     lot_moves: tuple[LotMove, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     changes: tuple[Change, ...] = ()
+    redemptions: tuple[Redemption, ...] = ()
+    reversals: tuple[Reversal, ...] = ()
     rejects: frozenset[Reject] = frozenset()
     participants: Mapping[str, Participant] = field(default_factory=dict)
     enrollments: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -334,6 +388,7 @@ class LogicalBook:
     tiers: Mapping[tuple[str, str, str], Tier] = field(default_factory=dict)
     budgets: Mapping[tuple[str, str, str], Budget] = field(default_factory=dict)
     schedule: Mapping[str, Scheduled] = field(default_factory=dict)
+    rewards: Mapping[tuple[str, str], Reward] = field(default_factory=dict)
     programs: Mapping[str, str] | None = None
     asset_links: frozenset[tuple[str, str]] | None = None
     counts: Counts | None = None

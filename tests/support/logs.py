@@ -32,11 +32,13 @@ def random_scenario(definitions_seed: int, log_seed: int, features: Features = B
     return Scenario(definitions=definitions, runs=tuple(_runs(chance, definitions, features)))
 
 
-def random_month(definitions_seed: int, log_seed: int, rows: int) -> Scenario:
+def random_month(definitions_seed: int, log_seed: int, rows: int, features: Features = BASIC) -> Scenario:
     """One run in no order, under the clock of its events."""
-    definitions = random_definitions(definitions_seed)
+    definitions = random_definitions(definitions_seed, features)
+    features = drawn_features(definitions_seed, features)
     chance = random.Random(f"month {definitions_seed} {log_seed}")
-    return Scenario(definitions=definitions, runs=(Run(lines=tuple(random_log(chance, definitions, rows))),))
+    lines = tuple(random_log(chance, definitions, rows, features))
+    return Scenario(definitions=definitions, runs=(Run(lines=lines),))
 
 
 def cut_by_days(scenario: Scenario, days: int) -> Scenario:
@@ -89,15 +91,22 @@ def random_log(
             rows.append(_damaged(chance, _event(chance, definitions, number, features)))
         elif luck < 0.22:
             rows.append(_operation(chance, definitions, number))
-        elif luck < 0.48 and features and (members := random_operation(chance, definitions, features, number)):
-            # A retry comes late, when what made the event fail may be over.
-            time = f"{DAYS[-1]}T18:00:00Z" if members["type"] == '"retry_event"' else _time(chance)
-            rows.append(_complete(f"o{number}", time, members))
+        elif luck < 0.48 and features and (members := random_operation(chance, definitions, features, number, rows)):
+            rows.append(_complete(f"o{number}", _time_of(chance, members), members))
         elif luck < 0.56 and features:
             rows += random_story(chance, definitions, features, number)
         else:
             rows.append(_event(chance, definitions, number, features))
     return rows
+
+
+def _time_of(chance: random.Random, members: Mapping[str, str]) -> str:
+    """When an operation is for: what undoes or repeats others comes late, so that they are there."""
+    if members["type"] == '"retry_event"':
+        return f"{DAYS[-1]}T18:00:00Z"
+    if members["type"] == '"reverse_redemption"' and chance.random() < 0.7:
+        return f"{chance.choice(DAYS[-5:])}T18:00:00Z"
+    return _time(chance)
 
 
 def _complete(key: str, time: str, members: Mapping[str, str]) -> str:

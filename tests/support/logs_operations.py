@@ -1,4 +1,4 @@
-"""Random operations on members and state (§15.3), for the features of `features.py`: members of NDJSON objects.
+"""Random operations for the features of `features.py`: members of NDJSON objects. Those on money are in `logs_money`.
 
 A member's value is JSON text. Few names, mostly known ones, so that operations meet what events have made; one in
 some twenty fields is of a wrong form, so that rows are rejected too.
@@ -6,42 +6,29 @@ some twenty fields is of a wrong form, so that rows are rejected too.
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tests.support.features import GROUPS, Feature, Features, group_id, participant_id
+from tests.support.logs_draw import PEOPLE, Document, Draw, Members, operation, person, quoted
+from tests.support.logs_money import adjust, match, redeem, redeem_item, reverse, transfer, void_hold
 from tests.support.oracle_operation_fields import ENTITY_FIELDS
 
-PEOPLE = ("alice", "alice", "bob", "bob", "Zoë", "12", "newcomer")
 COUNTERS = ("spend", "visits", "streak")
 TAGS = ("vip", "new", "Zürich", "VIP")
 ATTRIBUTES = ("level", "city")
 
-Document = Mapping[str, Any]
-Members = dict[str, str]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """What an operation is drawn from: luck, the definitions, the program it is about, and how many rows are before."""
-
-    chance: random.Random
-    definitions: Document
-    program: Document
-    number: int
-
-
-def random_operation(chance: random.Random, definitions: Document, features: Features, number: int) -> Members | None:
+def random_operation(
+    chance: random.Random, definitions: Document, features: Features, number: int, rows: Sequence[str]
+) -> Members | None:
     """The type and own fields of one operation, the row of this number; None where no feature has any."""
     kinds = [makers for feature, makers in MAKERS.items() if feature in features]
     if not kinds:
         return None
     program = chance.choice(definitions["programs"])
     members = chance.choice(chance.choice(kinds))(
-        Draw(chance=chance, definitions=definitions, program=program, number=number)
+        Draw(chance=chance, definitions=definitions, program=program, number=number, rows=rows)
     )
     if chance.random() < 0.04:
         name = chance.choice(sorted(members.keys() - ENTITY_FIELDS))
@@ -56,18 +43,37 @@ def first_members(chance: random.Random, definitions: Document, features: Featur
     if not features:
         return []
     first = [
-        {**_operation("fund", program, asset_id=asset["symbol"]), "amount": chance.choice(('"100"', '"1000"'))}
+        {**operation("fund", program, asset_id=asset["symbol"]), "amount": chance.choice(('"100"', '"1000"'))}
         for asset in definitions["assets"]
         for program in definitions["programs"]
         if asset["issuance_policy"] == "PREFUNDED" and asset["scale"] < 18 and chance.random() < 0.8
     ]
-    if Feature.GROUPS in features:
+    if features & {Feature.GROUPS, Feature.MONEY}:
         first += _first_groups()
+    elif Feature.REWARDS in features:
+        first += _first_people()
+    if features & {Feature.MONEY, Feature.REWARDS}:
+        first += list(_first_balances(chance, definitions))
     return [("2026-01-01T00:00:00Z", members) for members in first]
 
 
+def _first_people() -> list[Members]:
+    return [operation("upsert_participant", None, external_id=name) for name in ("alice", "bob")]
+
+
+def _first_balances(chance: random.Random, definitions: Document) -> Iterator[Members]:
+    """Something to spend in most assets."""
+    for asset in definitions["assets"]:
+        for program in definitions["programs"]:
+            if program["key"] in asset["programs"] and chance.random() < 0.5:
+                amount = "5" if asset["scale"] == 18 else chance.choice(("20", "50", "1000"))
+                fields = {"direction": "CREDIT", "amount": amount, "description": "Opening balance"}
+                name = chance.choice(("alice", "bob"))
+                yield operation("adjust", program, external_id=name, asset_id=asset["symbol"], **fields)
+
+
 def _first_groups() -> list[Members]:
-    people = [{"type": quoted("upsert_participant"), "external_id": quoted(name)} for name in ("alice", "bob")]
+    people = _first_people()
     smith = '[{"external_id": "alice", "role": "ADMIN"}, {"external_id": "bob"}]'
     team = f'[{{"participant_id": "{participant_id("bob")}", "role": "ADMIN"}}]'
     groups = [
@@ -77,29 +83,11 @@ def _first_groups() -> list[Members]:
     return people + groups
 
 
-def quoted(value: object) -> str:
-    """JSON text."""
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _operation(kind: str, program: Document | None, **fields: object) -> Members:
-    """An operation; `program` None leaves `program_id` out."""
-    members = {"type": quoted(kind)}
-    if program is not None:
-        members["program_id"] = quoted(program["key"])
-    return members | {name: quoted(value) for name, value in fields.items() if value is not None}
-
-
-def _person(chance: random.Random) -> dict[str, object]:
-    name = chance.choice(PEOPLE)
-    return {"participant_id": participant_id(name)} if chance.random() < 0.15 else {"external_id": name}
-
-
 def _entity(chance: random.Random, program: Document) -> tuple[Document | None, dict[str, object]]:
     """Whose state an operation means, with the program that it then names."""
     luck = chance.random()
     if luck < 0.6:
-        return (program if chance.random() < 0.2 else None), _person(chance)
+        return (program if chance.random() < 0.2 else None), person(chance)
     if luck < 0.8:
         return None, {"group_id": _group(chance)}
     return program, {"target": "PROGRAM"}
@@ -131,29 +119,29 @@ def _upsert(draw: Draw) -> Members:
     }
     likely = {"status": 0.15, "id": 0.15}
     given = {key: value for key, value in fields.items() if draw.chance.random() < likely.get(key, 0.25)}
-    return _operation(
+    return operation(
         "upsert_participant", draw.program if draw.chance.random() < 0.4 else None, external_id=name, **given
     )
 
 
 def _set_participant_status(draw: Draw) -> Members:
     status = draw.chance.choice(("ACTIVE", "ACTIVE", "ACTIVE", "SUSPENDED", "CLOSED"))
-    return _operation("set_participant_status", None, status=status, **_person(draw.chance))
+    return operation("set_participant_status", None, status=status, **person(draw.chance))
 
 
 def _set_program_status(draw: Draw) -> Members:
     status = draw.chance.choice(("ACTIVE", "ACTIVE", "ACTIVE", "SUSPENDED", "ARCHIVED"))
-    return _operation("set_program_status", draw.program, status=status)
+    return operation("set_program_status", draw.program, status=status)
 
 
 def _enroll(draw: Draw) -> Members:
     status = draw.chance.choice((None, "ACTIVE", "FROZEN", "LOCKED", "CLOSED"))
-    return _operation("enroll", draw.program, status=status, **_person(draw.chance))
+    return operation("enroll", draw.program, status=status, **person(draw.chance))
 
 
 def _change_link(draw: Draw) -> Members:
     kind = draw.chance.choice(("link_asset", "link_asset", "unlink_asset"))
-    return _operation(kind, draw.program, asset_id=_asset(draw.chance, draw.definitions))
+    return operation(kind, draw.program, asset_id=_asset(draw.chance, draw.definitions))
 
 
 # --- groups ----------------------------------------------------------------------------------------------------------
@@ -161,7 +149,7 @@ def _change_link(draw: Draw) -> Members:
 
 def _create_group(draw: Draw) -> Members:
     people = [
-        {**_person(draw.chance), "role": draw.chance.choice(("ADMIN", "MEMBER"))}
+        {**person(draw.chance), "role": draw.chance.choice(("ADMIN", "MEMBER"))}
         for _ in range(draw.chance.choice((1, 2)))
     ]
     fields: dict[str, object] = {
@@ -171,19 +159,19 @@ def _create_group(draw: Draw) -> Members:
     }
     if draw.chance.random() < 0.2:
         fields["on_behalf_of_participant_id"] = participant_id(draw.chance.choice(PEOPLE))
-    return _operation("create_group", None, **fields)
+    return operation("create_group", None, **fields)
 
 
 def _change_group(draw: Draw) -> Members:
     if draw.chance.random() < 0.25:
-        return _operation("archive_group", None, group_id=draw.chance.choice(("club", "team", "nobody")))
-    return _operation("update_group", None, group_id=_group(draw.chance), name=draw.chance.choice(("Smith", "Other")))
+        return operation("archive_group", None, group_id=draw.chance.choice(("club", "team", "nobody")))
+    return operation("update_group", None, group_id=_group(draw.chance), name=draw.chance.choice(("Smith", "Other")))
 
 
 def _change_member(draw: Draw) -> Members:
     kind = draw.chance.choice(("add_member", "set_member_role", "remove_member"))
     role = None if kind == "remove_member" else draw.chance.choice(("ADMIN", "MEMBER"))
-    return _operation(kind, None, group_id=_group(draw.chance), role=role, **_person(draw.chance))
+    return operation(kind, None, group_id=_group(draw.chance), role=role, **person(draw.chance))
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -192,29 +180,29 @@ def _change_member(draw: Draw) -> Members:
 def _change_tags(draw: Draw) -> Members:
     named, entity = _entity(draw.chance, draw.program)
     if draw.chance.random() < 0.3:
-        return _operation("set_tags", named, tags=[tag for tag in TAGS if draw.chance.random() < 0.5], **entity)
-    return _operation(draw.chance.choice(("add_tag", "remove_tag")), named, tag=draw.chance.choice(TAGS), **entity)
+        return operation("set_tags", named, tags=[tag for tag in TAGS if draw.chance.random() < 0.5], **entity)
+    return operation(draw.chance.choice(("add_tag", "remove_tag")), named, tag=draw.chance.choice(TAGS), **entity)
 
 
 def _change_counter(draw: Draw) -> Members:
     named, entity = _entity(draw.chance, draw.program)
     key = draw.chance.choice(COUNTERS)
     if draw.chance.random() < 0.25:
-        return _operation("delete_counter", named, key=key, **entity)
+        return operation("delete_counter", named, key=key, **entity)
     values = ("5", 2, "0", "-1.50", "0.0000000000000000001", "1e20", "1e2", 99.25)
     window = draw.chance.choice((None, None, "", "24h", "1h"))
-    return _operation("set_counter", named, key=key, value=draw.chance.choice(values), reset_after=window, **entity)
+    return operation("set_counter", named, key=key, value=draw.chance.choice(values), reset_after=window, **entity)
 
 
 def _change_attribute(draw: Draw) -> Members:
     named, entity = _entity(draw.chance, draw.program)
     luck = draw.chance.random()
     if luck < 0.4:
-        return _operation("remove_attribute", named, key=draw.chance.choice(ATTRIBUTES), **entity)
+        return operation("remove_attribute", named, key=draw.chance.choice(ATTRIBUTES), **entity)
     if luck < 0.6:
         given = {key: draw.chance.choice(("gold", "Zürich")) for key in ATTRIBUTES if draw.chance.random() < 0.7}
-        return _operation("set_attributes", named, attributes=given, **entity)
-    return _operation(
+        return operation("set_attributes", named, attributes=given, **entity)
+    return operation(
         "set_attribute", named, key=draw.chance.choice(ATTRIBUTES), value=draw.chance.choice(("gold", "")), **entity
     )
 
@@ -223,12 +211,12 @@ def _change_attribute(draw: Draw) -> Members:
 
 
 def _change_tier(draw: Draw) -> Members:
-    tier, person = draw.chance.choice(("status", "status", "club", "nothing")), _person(draw.chance)
+    tier, who = draw.chance.choice(("status", "status", "club", "nothing")), person(draw.chance)
     if draw.chance.random() < 0.2:
-        return _operation("remove_tier", draw.program, tier=tier, **person)
+        return operation("remove_tier", draw.program, tier=tier, **who)
     level = draw.chance.choice(("level1", "level2", "level2", "level3", "base", "", "nothing"))
     until = draw.chance.choice((None, None, "24h", "96h", "2026-01-10T00:00:00Z"))
-    return _operation("set_tier", draw.program, tier=tier, level=level, expires_at=until, **person)
+    return operation("set_tier", draw.program, tier=tier, level=level, expires_at=until, **who)
 
 
 def _reset_budget(draw: Draw) -> Members:
@@ -236,13 +224,13 @@ def _reset_budget(draw: Draw) -> Members:
     if budgeted and draw.chance.random() < 0.85:
         rule = draw.chance.choice(budgeted)
         asset = draw.chance.choice(rule["budgets"])["asset"]
-        return _operation("reset_budget", draw.program, rule_id=rule["key"], asset_id=asset)
+        return operation("reset_budget", draw.program, rule_id=rule["key"], asset_id=asset)
     rule_key = draw.chance.choice(("nothing", *(rule["key"] for rule in draw.program["rules"])))
-    return _operation("reset_budget", draw.program, rule_id=rule_key, asset_id=_asset(draw.chance, draw.definitions))
+    return operation("reset_budget", draw.program, rule_id=rule_key, asset_id=_asset(draw.chance, draw.definitions))
 
 
 def _retry_event(draw: Draw) -> Members:
-    return _operation("retry_event", draw.program, event_key=f"k{draw.chance.randrange(draw.number + 1)}")
+    return operation("retry_event", draw.program, event_key=f"k{draw.chance.randrange(draw.number + 1)}")
 
 
 Maker = Callable[[Draw], Members]
@@ -253,4 +241,6 @@ MAKERS: Mapping[Feature, Sequence[Maker]] = {
     Feature.TIERS: (_change_tier,),
     Feature.BUDGETS: (_reset_budget,),
     Feature.RETRY: (_retry_event,),
+    Feature.MONEY: (adjust, adjust, adjust, match, match, match, void_hold, transfer, transfer),
+    Feature.REWARDS: (redeem, redeem, redeem_item, redeem_item, reverse, reverse),
 }

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.support.features import GROUPS, Feature, Features
-from tests.support.logs_operations import quoted
+from tests.support.logs_draw import Draw, quoted
+from tests.support.logs_money import HELD_REDEMPTION, MONEY_STORIES, REDEMPTION_STORIES, money_story
 from tests.support.oracle_times import format_time, parse_time
 
 HOUR = 3_600_000_000
@@ -37,6 +38,11 @@ RETRIED_LATER = ("visit", "SUSPENDED", "visit", "ACTIVE", "retry 2")
 
 def random_story(chance: random.Random, definitions: Mapping[str, Any], features: Features, number: int) -> list[str]:
     """The rows of one story, some hours apart; none where no feature has any."""
+    about_money = _money_stories(features)
+    if about_money and chance.random() < 0.6:
+        program = chance.choice(definitions["programs"])
+        draw = Draw(chance=chance, definitions=definitions, program=program, number=number)
+        return money_story(draw, chance.choice(about_money))
     choices = [steps for feature, stories in STORIES.items() if feature in features for steps in stories]
     if {Feature.RETRY, Feature.MEMBERS} <= features:
         choices += [RETRIED_LATER] * 2
@@ -68,6 +74,17 @@ def random_story(chance: random.Random, definitions: Mapping[str, Any], features
         rows.append(_object({"idempotency_key": key, name: time, **fields}))
         at += HOUR * chance.choice((1, 4, 30, 60))
     return rows
+
+
+def _money_stories(features: Features) -> list[tuple[str, ...]]:
+    stories: list[tuple[str, ...]] = []
+    if Feature.MONEY in features:
+        stories += MONEY_STORIES
+    if Feature.REWARDS in features:
+        stories += REDEMPTION_STORIES
+    if {Feature.MONEY, Feature.REWARDS} <= features:
+        stories += [HELD_REDEMPTION] * 3
+    return stories
 
 
 def _object(members: Mapping[str, str]) -> str:

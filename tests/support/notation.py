@@ -1,7 +1,8 @@
 """The ledger notation of §1.4: parsed into steps, and compared with a logical book.
 
 Steps are separated by ` ; `. The entries of a book must be exactly the entry steps, in their order; balances and lots
-are those after the entries before them; a `! CODE` step is a record that failed at that place.
+are those after the entries before them; a `! CODE` step is a record that failed at that place. Beside the `wallet` of
+an entry's program, `shop.wallet` is that of program `shop`.
 """
 
 from __future__ import annotations
@@ -227,6 +228,8 @@ class _Reading:
         if name == "wallet":
             return ("PROGRAM", program, self._asset, "AVAILABLE")
         holder, _, bucket = name.rpartition(".")
+        if bucket == "wallet":
+            return ("PROGRAM", holder, self._asset, "AVAILABLE")
         return (self._kind(holder), holder, self._asset, BUCKETS[bucket])
 
     def _kind(self, holder: str) -> str:

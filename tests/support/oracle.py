@@ -6,9 +6,9 @@ have their own tests.
 
 It models definitions, the order and the clocks (§4), intake and idempotency (§3), due work of ranks 1 to 4 and 7
 (§4.4), programs, participants and groups (§7, §8), rules with all actions (§9 to §13), tiers without lifecycle (§14),
-generated events of rules (§17.5), the operations fund and burn (§15.2) and those on members and state (§15.3).
-Redemptions, transfers, the other operations on money, automations and the lifecycle of tiers are not modelled: another
-rank of due work is another iterator in `_due_items`, another operation another verb in `oracle_operations.py`.
+generated events of rules (§17.5), the operations on money (§15.2), redemptions and the catalog (§16), and those on
+members and state (§15.3). Automations and the lifecycle of tiers are not modelled: another rank of due work is another
+iterator in `_due_items`, another operation another verb in `oracle_operations.py`.
 
 Where SEMANTICS is open, the decision stands in the module that takes it; of this one: a generated event is never late
 and makes no later record late; due work that a record brings about at or before its own processing time is done
@@ -36,12 +36,14 @@ from tests.support.logical import (
 from tests.support.logical import Record as LogicalRecord
 from tests.support.oracle_budgets import due_budgets, start_budgets
 from tests.support.oracle_definitions import Program, is_id, read_definitions, succeed
+from tests.support.oracle_ids import record_id
 from tests.support.oracle_intake import Person, Record, read_row
 from tests.support.oracle_json import Rejected, number_text
 from tests.support.oracle_ledger import DueItem, due_lots
 from tests.support.oracle_log import Event, Log
 from tests.support.oracle_members import admit, find_participant, known_participant
 from tests.support.oracle_operations import operate
+from tests.support.oracle_redemptions import rewards_of
 from tests.support.oracle_rules import go_through_rules
 from tests.support.oracle_state import Cause, Failure, GeneratedEvent, State
 from tests.support.oracle_tiers import due_tiers
@@ -142,6 +144,9 @@ class Oracle:
 
     def _enter(self, record: Record) -> None:
         latest = self._log.latest
+        self._state.record_ids[self._state.log_seq] = record_id(
+            self._definitions, record.type, record.program, record.key
+        )
         self._log.records.append(
             LogicalRecord(
                 log_seq=self._state.log_seq,
@@ -184,6 +189,7 @@ class Oracle:
         assert processed_at == state.processing_time
         state.waiting.remove(waiting)
         state.log_seq += 1
+        state.record_ids[state.log_seq] = record_id(self._definitions, None, waiting.program, waiting.idempotency_key)
         self._log.records.append(
             LogicalRecord(
                 log_seq=state.log_seq,
@@ -372,6 +378,8 @@ class Oracle:
             lot_moves=tuple(state.lot_moves),
             evaluations=tuple(sorted(log.evaluations, key=lambda row: (row.log_seq, row.attempt, row.rule_order))),
             changes=tuple(state.changes),
+            redemptions=tuple(state.redemptions.values()),
+            reversals=tuple(state.reversals),
             rejects=frozenset(log.rejects),
             participants=dict(state.participants),
             enrollments=dict(state.enrollments),
@@ -405,6 +413,7 @@ class Oracle:
                 for waiting in state.waiting
                 if not waiting.is_broadcast
             },
+            rewards=rewards_of(state, self._definitions) if self._is_loaded else {},
             programs=dict(state.programs),
             asset_links=frozenset(state.asset_links),
             counts=log.counts(),

@@ -111,6 +111,12 @@ def minor_units(value: Value, asset: Asset) -> int:
     return int(minor)
 
 
+def check_maximum(asset: Asset, amount: int) -> None:
+    """Check 6 (§7.4); equal is allowed."""
+    if asset.max_transaction is not None and Fraction(amount, 10**asset.scale) > Fraction(asset.max_transaction):
+        raise Failure("MAX_TRANSACTION_EXCEEDED")
+
+
 def finite_number(value: Value) -> Fraction | None:
     """The exact number, None for anything that is none, infinities and NaN included."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
@@ -175,11 +181,8 @@ def _move_money(state: State, turn: Turn, rule: Rule, action: Action, progress: 
         amount = progress.amount = minor_units(amount_value, asset)
         if amount == 0:
             return "NO_EFFECT"
-        is_over = asset.max_transaction is not None and Fraction(amount, 10**asset.scale) > Fraction(
-            asset.max_transaction
-        )
-        if action.type in LIMITED and is_over:
-            raise Failure("MAX_TRANSACTION_EXCEEDED")
+        if action.type in LIMITED:
+            check_maximum(asset, amount)
     if action.reference is not None and not (isinstance(reference_value, str) and 1 <= len(reference_value) <= 255):
         raise Failure("INVALID_REFERENCE")
     reference = reference_value if isinstance(reference_value, str) else None

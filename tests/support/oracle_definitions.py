@@ -150,8 +150,28 @@ class TierType:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reward:
+    """An item of the catalog (§16.2); `unit_cost` in minor units, `status` what the definitions say."""
+
+    key: str
+    id: uuid.UUID
+    name: str
+    status: str
+    is_unit_based: bool
+    asset: str
+    unit_cost: int
+    max_total: int | None
+    max_per_participant: int | None
+    available_from: int | None
+    available_until: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """`rules` are all of them by ascending order, whatever their status; `status` is what the definitions say."""
+    """`rules` are all of them by ascending order, whatever their status; `status` is what the definitions say.
+
+    `target_reference` is the id or key of the entity that LEDGER_ENTITY redeems into (§16.1).
+    """
 
     key: str
     id: uuid.UUID
@@ -161,6 +181,9 @@ class Program:
     group_field: str | None
     rules: tuple[Rule, ...]
     tiers: Mapping[str, TierType]
+    target_type: str
+    target_reference: str | None
+    rewards: Mapping[str, Reward]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,11 +217,12 @@ class Definitions:
 
 
 def succeed(old: Definitions, new: Definitions) -> Definitions:
-    """The new definitions with rule versions that go on from the old ones; only contents of rules may differ."""
+    """The new definitions with rule versions that go on from the old ones; objects may change, not come and go."""
     programs = {}
     for key, program in new.programs.items():
         before = {rule.key: rule for rule in old.programs[key].rules}
         assert before.keys() == {rule.key for rule in program.rules}, "rules may change, not come and go"
+        assert old.programs[key].rewards.keys() == program.rewards.keys(), "rewards may change, not come and go"
         rules = tuple(
             replace(rule, version=before[rule.key].version + (rule.content != before[rule.key].content))
             for rule in program.rules
@@ -222,6 +246,11 @@ def tier_named(program: Program, reference: str) -> TierType | None:
     return next((tier for tier in program.tiers.values() if reference == tier.key or is_id(reference, tier.id)), None)
 
 
+def reward_named(program: Program, reference: str) -> Reward | None:
+    """A reward of a program by key or id."""
+    return next((one for one in program.rewards.values() if reference == one.key or is_id(reference, one.id)), None)
+
+
 def read_definitions(document: Mapping[str, Any]) -> Definitions:
     """The definitions of a document that keeps rules and tiers inside their programs."""
     root = uuid.uuid5(uuid.NAMESPACE_DNS, "earnbook")
@@ -243,6 +272,9 @@ def read_definitions(document: Mapping[str, Any]) -> Definitions:
             group_field=program.get("group_field"),
             rules=_read_rules(program.get("rules", []), rule_numbers, program_id, assets),
             tiers={tier["key"]: _read_tier(tier, next(tier_numbers), program_id) for tier in program.get("tiers", [])},
+            target_type=program.get("redemption_target_type", "SYSTEM_REDEMPTION"),
+            target_reference=program.get("redemption_target_entity_id"),
+            rewards=_read_rewards(program.get("rewards", []), program_id, assets),
         )
     return Definitions(organization_id=organization_id, programs=programs, assets=assets)
 
@@ -365,6 +397,29 @@ def read_date(text: str | None) -> LotDate | None:
         return LotDate(after=parse_duration(text), at=None)
     except ValueError:
         return LotDate(after=None, at=parse_time(text))
+
+
+def _read_rewards(
+    documents: Sequence[Mapping[str, Any]], program_id: uuid.UUID, assets: Mapping[str, Asset]
+) -> dict[str, Reward]:
+    rewards = {}
+    for document in documents:
+        key, asset = document.get("key", document["name"]), assets[document.get("asset_id", document.get("asset"))]
+        since, until = document.get("available_from"), document.get("available_until")
+        rewards[key] = Reward(
+            key=key,
+            id=uuid.uuid5(program_id, f"reward:{key}"),
+            name=document["name"],
+            status=document["status"],
+            is_unit_based=document["redemption_type"] == "UNIT_BASED",
+            asset=asset.symbol,
+            unit_cost=int(Fraction(str(document["unit_cost"])) * 10**asset.scale),
+            max_total=document.get("max_total"),
+            max_per_participant=document.get("max_per_participant"),
+            available_from=parse_time(since) if since else None,
+            available_until=parse_time(until) if until else None,
+        )
+    return rewards
 
 
 def _read_tier(document: Mapping[str, Any], number: int, program_id: uuid.UUID) -> TierType:

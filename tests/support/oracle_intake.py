@@ -11,9 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tests.support.oracle_definitions import Definitions, Program, read_date, rule_named
+from tests.support.oracle_definitions import Definitions, Program, read_date, reward_named, rule_named
 from tests.support.oracle_json import Fields, Json, Rejected, canonical_json, check_numbers, depth, parse_json
-from tests.support.oracle_operation_fields import COMMON_FIELDS, ENTITY_FIELDS, OPERATIONS, Form, is_uuid, read_decimal
+from tests.support.oracle_operation_fields import (
+    COMMON_FIELDS,
+    ENTITY_FIELDS,
+    ONE_OF,
+    OPERATIONS,
+    PERSON_FIELDS,
+    Form,
+    is_uuid,
+    read_numbers,
+)
 from tests.support.oracle_times import parse_time
 
 EVENT_DATA_BYTES_MAX = 1 << 20
@@ -114,13 +123,12 @@ def _read_operation(fields: Fields, run: int, row: int, definitions: Definitions
     key = _read_key(fields)
     concerns_program = form.entity == "state" and fields.get("target") == "PROGRAM"
     program = None
-    if form.needs_program or concerns_program or "program_id" in fields:
+    if form.needs_program or concerns_program or fields.keys() & {"program_id", "redemption_key"}:
         program = _read_program(fields, definitions)
     timestamp = _read_timestamp(fields, "effective_at")
     person, group = (None, None) if concerns_program else _read_entity(fields, form)
-    for name, value in fields.items():
-        check_numbers(read_decimal(value) if form.is_number(name) else value)
-    if not form.required <= fields.keys() or (kind == "retry_event" and not fields.keys() & {"event_key", "event_id"}):
+    check_numbers(read_numbers(fields, form))
+    if not form.required <= fields.keys() or not fields.keys() & ONE_OF.get(kind, fields.keys()):
         raise Rejected("MISSING_FIELD")
     if not form.is_valid(fields) or (concerns_program and fields.keys() & ENTITY_FIELDS):
         raise Rejected("INVALID_FIELD")
@@ -135,7 +143,7 @@ def _read_operation(fields: Fields, run: int, row: int, definitions: Definitions
         recipient=None,
         group=group,
         data={},
-        fields={name: read_decimal(value) if form.is_number(name) else value for name, value in fields.items()},
+        fields=read_numbers(fields, form),
         payload=(timestamp, person, _payload(fields, form, program, definitions)),
     )
 
@@ -143,8 +151,8 @@ def _read_operation(fields: Fields, run: int, row: int, definitions: Definitions
 def _payload(fields: Fields, form: Form, program: Program | None, definitions: Definitions) -> object:
     """The fields that two operations under one key are compared by (§3.4): references resolved, numbers exact."""
     compared: dict[str, object] = {}
-    for name, value in fields.items():
-        if name in ("idempotency_key", "effective_at", "program_id", "external_id", "participant_id"):
+    for name, value in read_numbers(fields, form).items():
+        if name in ("idempotency_key", "effective_at", "program_id", *PERSON_FIELDS):
             continue
         if name == "asset_id" and isinstance(value, str):
             asset = definitions.asset_named(value)
@@ -152,10 +160,15 @@ def _payload(fields: Fields, form: Form, program: Program | None, definitions: D
         elif name == "rule_id" and isinstance(value, str) and program is not None:
             rule = rule_named(program, value)
             compared[name] = value if rule is None else rule.number
+        elif name == "reward_id" and isinstance(value, str) and program is not None:
+            reward = reward_named(program, value)
+            compared[name] = value if reward is None else reward.id
         elif form.is_number(name):
-            compared[name] = read_decimal(value)
-        elif name == "expires_at" and isinstance(value, str):
+            compared[name] = value
+        elif name in ("expires_at", "matures_at") and isinstance(value, str):
             compared[name] = read_date(value)
+        elif name in ("earned_from", "earned_to") and isinstance(value, str):
+            compared[name] = parse_time(value)
         else:
             compared[name] = canonical_json(value)
     return compared
@@ -205,9 +218,10 @@ def _read_entity(fields: Fields, form: Form) -> tuple[Person | None, str | None]
     value = fields[names[0]]
     if value is None or value == "":
         return None, None
-    if names == ["group_id"]:
+    prefix = "source_" if form.entity == "source" else ""
+    if names == [f"{prefix}group_id"]:
         return None, _as_text(value)
-    return _read_person(fields, "external_id", "participant_id", "PARTICIPANT"), None
+    return _read_person(fields, f"{prefix}external_id", f"{prefix}participant_id", "PARTICIPANT"), None
 
 
 def _read_person(fields: Fields, external_name: str, id_name: str, what: str) -> Person | None:

@@ -2,15 +2,15 @@
 
 Every function changes the state it is given and raises `Failure` with the outcome code of §12.3 when it must not;
 the caller then goes back to its copy of the state. Functions whose amount may be None move everything that matches
-and return None when there is nothing.
+and return None when there is nothing; `lots` are those that the filters of an operation leave, None without filters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tests.support.logical import Entity, Entry, Lot
+from tests.support.logical import Account, Entity, Entry, Lot
 from tests.support.oracle_definitions import Asset, LotDate
 from tests.support.oracle_lots import arrive, consume, create, expire, expire_overdue, hold_lots, release_lots, take
 from tests.support.oracle_postings import BREAKAGE, ISSUANCE, account_of, post, source_of
@@ -48,10 +48,18 @@ def settled_lots(state: State, holder: Entity, asset: Asset, reference: str | No
 
 
 def credit(
-    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int, *, bucket: str, dates: LotDates
+    state: State,
+    cause: Cause,
+    holder: Entity,
+    asset: Asset,
+    amount: int,
+    *,
+    bucket: str,
+    dates: LotDates,
+    settles: bool = True,
 ) -> Entry:
-    """CREDIT, or SETTLE where provisional lots carry its reference (§9.3, §9.8)."""
-    authorised = settled_lots(state, holder, asset, cause.reference, bucket)
+    """CREDIT, or SETTLE where provisional lots carry its reference (§9.3, §9.8); adjustments never settle."""
+    authorised = settled_lots(state, holder, asset, cause.reference, bucket) if settles else []
     held = sum(lot.remaining for lot in authorised)
     source = account_of(source_of(asset, cause.program), asset)
     if dates.matures_at is not None:
@@ -102,28 +110,40 @@ def debit(
     return entry
 
 
-def hold(state: State, cause: Cause, holder: Entity, asset: Asset, amount: int) -> Entry:
+def hold(
+    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int | None, *, lots: Sequence[Lot] | None = None
+) -> Entry | None:
     """HOLD (§9.6): AVAILABLE lots oldest first turn HELD, stamped with the reference."""
     available, held = account_of(holder, asset), account_of(holder, asset, "HELD")
-    if amount > state.balance(available):
-        raise Failure("INSUFFICIENT_BALANCE")
+    if lots is None:
+        lots = list(state.lots_of(holder, asset.symbol, "AVAILABLE"))
+    amount = _amount_of(amount, _present(state, available, asset, lots))
+    if amount is None:
+        return None
     entry = post(state, cause, "HOLD", asset, amount, [(available, -amount), (held, amount)])
     if asset.is_lot:
-        taken = take(list(state.lots_of(holder, asset.symbol, "AVAILABLE")), amount)
-        hold_lots(state, entry, taken, cause.reference)
+        hold_lots(state, entry, take(lots, amount), cause.reference)
     return entry
 
 
-def release(state: State, cause: Cause, holder: Entity, asset: Asset, amount: int | None) -> Entry | None:
+def stamped_lots(state: State, holder: Entity, asset: Asset, reference: str) -> list[Lot]:
+    """The HELD lots stamped with a reference, oldest first; REFERENCE_NOT_FOUND where there is none."""
+    lots = [lot for lot in state.lots_of(holder, asset.symbol, "HELD") if lot.hold_reference_id == reference]
+    if not lots:
+        raise Failure("REFERENCE_NOT_FOUND")
+    return lots
+
+
+def release(
+    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int | None, *, lots: Sequence[Lot] | None = None
+) -> Entry | None:
     """RELEASE (§9.6): HELD lots of the reference, oldest first; without one all of them. Overdue ones expire (§9.9)."""
     available, held = account_of(holder, asset), account_of(holder, asset, "HELD")
-    lots = list(state.lots_of(holder, asset.symbol, "HELD"))
-    if cause.reference is not None:
-        lots = [lot for lot in lots if lot.hold_reference_id == cause.reference]
-        if not lots:
-            raise Failure("REFERENCE_NOT_FOUND")
-    present = sum(lot.remaining for lot in lots) if asset.is_lot else state.balance(held)
-    amount = _amount_of(amount, present)
+    if lots is None and cause.reference is not None:
+        lots = stamped_lots(state, holder, asset, cause.reference)
+    elif lots is None:
+        lots = list(state.lots_of(holder, asset.symbol, "HELD"))
+    amount = _amount_of(amount, _present(state, held, asset, lots))
     if amount is None:
         return None
     entry = post(state, cause, "RELEASE", asset, amount, [(held, -amount), (available, amount)])
@@ -134,16 +154,25 @@ def release(state: State, cause: Cause, holder: Entity, asset: Asset, amount: in
 
 
 def forfeit(
-    state: State, cause: Cause, holder: Entity, asset: Asset, amount: int | None, *, bucket: str
+    state: State,
+    cause: Cause,
+    holder: Entity,
+    asset: Asset,
+    amount: int | None,
+    *,
+    bucket: str,
+    lots: Sequence[Lot] | None = None,
 ) -> Entry | None:
     """FORFEIT (§9.3): value of a bucket to breakage, lots oldest first."""
     account = account_of(holder, asset, bucket)
-    amount = _amount_of(amount, max(state.balance(account), 0))
+    if lots is None:
+        lots = list(state.lots_of(holder, asset.symbol, bucket))
+    amount = _amount_of(amount, _present(state, account, asset, lots))
     if amount is None:
         return None
     entry = post(state, cause, "FORFEIT", asset, amount, [(account, -amount), (account_of(BREAKAGE, asset), amount)])
     if asset.is_lot:
-        consume(state, entry, take(list(state.lots_of(holder, asset.symbol, bucket)), amount))
+        consume(state, entry, take(lots, amount))
     return entry
 
 
@@ -160,6 +189,11 @@ def void_hold(state: State, cause: Cause, holder: Entity, asset: Asset) -> Entry
     return entry
 
 
+def _present(state: State, account: Account, asset: Asset, lots: Sequence[Lot]) -> int:
+    """What there is to move: an overdrawn account has nothing, and no lot with anything left (§9.7)."""
+    return sum(lot.remaining for lot in lots) if asset.is_lot else max(state.balance(account), 0)
+
+
 def _amount_of(amount: int | None, present: int) -> int | None:
     """What moves of what is there: all of it when no amount is given, None when that is nothing (§12.3)."""
     if amount is None:
@@ -167,6 +201,20 @@ def _amount_of(amount: int | None, present: int) -> int | None:
     if amount > present:
         raise Failure("INSUFFICIENT_BALANCE")
     return amount
+
+
+def transfer(state: State, cause: Cause, source: Entity, asset: Asset, legs: Sequence[tuple[Entity, int]]) -> Entry:
+    """TRANSFER (§16.4): value of one holder to others, each of whom gets a fresh lot."""
+    account, total = account_of(source, asset), sum(amount for _, amount in legs)
+    if total > state.balance(account):
+        raise Failure("INSUFFICIENT_BALANCE")
+    postings = [(account, -total)] + [(account_of(holder, asset), amount) for holder, amount in legs]
+    entry = post(state, cause, "TRANSFER", asset, total, postings)
+    if asset.is_lot:
+        consume(state, entry, take(list(state.lots_of(source, asset.symbol, "AVAILABLE")), total))
+        for holder, amount in legs:
+            create(state, cause, entry, holder, asset, amount, "AVAILABLE", None, None)
+    return entry
 
 
 def fund(state: State, cause: Cause, asset: Asset, amount: int) -> None:

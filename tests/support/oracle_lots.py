@@ -93,9 +93,41 @@ def release_lots(state: State, entry: Entry, taken: Iterable[tuple[Lot, int]]) -
     return arrived
 
 
+def restore(state: State, entry: Entry, parts: Sequence[tuple[Lot, int]]) -> list[int]:
+    """Parts of redeemed lots back to AVAILABLE in the given order; the numbers of the lots that arrived, oldest first.
+
+    An open or closed lot grows in place; of one that is HELD meanwhile the part is a new lot (§16.3). Whatever the
+    order of the moves, the oldest lots repay the overdraft (§9.7); a lot that keeps nothing keeps its status.
+    """
+    arrivals: list[tuple[Lot | None, Lot, int]] = []
+    for lot, part in parts:
+        if lot.status == "HELD":
+            lot_seq = len(state.lots) + 1 + sum(before is None for before, _, _ in arrivals)
+            new = replace(_without_hold(lot, "AVAILABLE"), lot_seq=lot_seq, amount=part, remaining=part)
+            arrivals.append((None, new, part))
+        else:
+            arrivals.append((lot, replace(lot, status="AVAILABLE", remaining=lot.remaining + part), part))
+    repaid = {}
+    for _, lot, part in sorted(arrivals, key=lambda arrival: _age(arrival[1])):
+        repaid[lot.lot_seq] = min(part, state.overdraft(lot.holder, lot.asset))
+        if repaid[lot.lot_seq]:
+            state.overdrafts[*lot.holder, lot.asset] -= repaid[lot.lot_seq]
+    for before, lot, _ in arrivals:
+        rest = replace(lot, remaining=lot.remaining - repaid[lot.lot_seq])
+        if not rest.remaining:
+            rest = replace(rest, status="CONSUMED" if before is None else before.status)
+        move(state, entry, before, rest, "RESTORE", repaid=repaid[lot.lot_seq])
+    return [lot.lot_seq for _, lot, _ in sorted(arrivals, key=lambda arrival: _age(arrival[1]))]
+
+
+def _age(lot: Lot) -> tuple[int, int, int]:
+    """What lots are consumed by (§9.6)."""
+    return lot.created_at, lot.root_lot_seq, lot.lot_seq
+
+
 def expire_overdue(state: State, cause: Cause, asset: Asset, arrived: Iterable[int]) -> None:
     """What came back after its time expires in the same record, one entry a lot, for the same reason (§9.9)."""
-    cause = replace(cause, reference=None, description=None)
+    cause = replace(cause, reference=None, description=None, redemption=None)
     for lot in [state.lots[number] for number in arrived]:
         if lot.status == "AVAILABLE" and lot.expires_at is not None and lot.expires_at <= cause.processed_at:
             expire(state, cause, lot, asset)

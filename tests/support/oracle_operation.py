@@ -67,6 +67,11 @@ class Operation:
             return ("GROUP", find_group(self.state, self.definitions, self.record.group))
         return ("PROGRAM", self.program.key)
 
+    def holder(self) -> Entity:
+        """The participant or group that money moves at."""
+        assert self.record.person is not None or self.record.group is not None
+        return self.entity()
+
     def asset(self) -> Asset:
         asset = self.definitions.asset_named(self.needed("asset_id"))
         if asset is None:

@@ -1,4 +1,4 @@
-"""Operations for the oracle: fund and burn (§15.2) and asset links; members and state are in files of their own.
+"""Operations for the oracle: asset links; those on money, redemptions, members and state are in files of their own.
 
 `operate` changes the state it is given and returns OK or NO_EFFECT; it raises `Failure` with the first code in the
 order of Appendix A.1, and the caller then goes back to its copy of the state. `retry_event` is the oracle's own.
@@ -7,18 +7,21 @@ order of Appendix A.1, and the caller then goes back to its copy of the state. `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 
-from tests.support.oracle_actions import check_asset, minor_units
 from tests.support.oracle_definitions import Definitions
 from tests.support.oracle_intake import Record
-from tests.support.oracle_ledger import burn, fund
 from tests.support.oracle_operation import Operation
 from tests.support.oracle_operations_members import MEMBER_VERBS
+from tests.support.oracle_operations_money import MONEY_VERBS
 from tests.support.oracle_operations_state import STATE_VERBS
+from tests.support.oracle_redemptions import REDEMPTION_VERBS
 from tests.support.oracle_state import Failure, State
 
-NEEDS_ACTIVE_PROGRAM = ("fund", "set_tier", "remove_tier")
+NEEDS_ACTIVE_PROGRAM = (
+    *("adjust", "hold", "redeem", "redeem_item", "transfer", "fund"),
+    *("set_tier", "remove_tier"),
+)
+"""§7.1."""
 
 
 def operate(state: State, definitions: Definitions, record: Record) -> str:
@@ -30,20 +33,6 @@ def operate(state: State, definitions: Definitions, record: Record) -> str:
     before = len(state.changes)
     changed = VERBS[record.type](operation)
     return "OK" if changed or len(state.changes) > before else "NO_EFFECT"
-
-
-def _fund_or_burn(operation: Operation) -> bool:
-    state, asset = operation.state, operation.asset()
-    check_asset(state, operation.program.key, asset, is_credit=operation.record.type == "fund")
-    if not asset.is_prefunded:
-        raise Failure("NOT_PREFUNDED")
-    value = operation.fields["amount"]
-    assert isinstance(value, Decimal)
-    amount = minor_units(value, asset)
-    if amount == 0:
-        raise Failure("AMOUNT_NOT_POSITIVE")
-    (fund if operation.record.type == "fund" else burn)(state, operation.cause, asset, amount)
-    return True
 
 
 def _link_asset(operation: Operation) -> bool:
@@ -67,10 +56,10 @@ def _unlink_asset(operation: Operation) -> bool:
 
 
 VERBS: Mapping[str, Callable[[Operation], bool]] = {
-    "fund": _fund_or_burn,
-    "burn": _fund_or_burn,
     "link_asset": _link_asset,
     "unlink_asset": _unlink_asset,
+    **MONEY_VERBS,
+    **REDEMPTION_VERBS,
     **MEMBER_VERBS,
     **STATE_VERBS,
 }

@@ -12,6 +12,7 @@ BUCKETS = ("AVAILABLE", "HELD", "DEFERRED")
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 Source = tuple[str, str | None]
 ISSUANCE: Source = ("SYSTEM_ISSUANCE", None)
+REDEMPTION: Source = ("SYSTEM_REDEMPTION", None)
 BREAKAGE: Source = ("SYSTEM_BREAKAGE", None)
 
 
@@ -28,10 +29,11 @@ def source_of(asset: Asset, program: str) -> Source:
 def post(
     state: State, cause: Cause, action_type: str, asset: Asset, amount: int, legs: Sequence[tuple[Account, int]]
 ) -> Entry:
-    """Writes one entry; legs of one account are one posting, at the place of the first."""
+    """Writes one entry; legs of one account are one posting, at the place of the first, but for TRANSFER (§16.4)."""
     merged: dict[Account, int] = {}
     for account, leg in legs:
         merged[account] = merged.get(account, 0) + leg
+    postings = list(legs) if action_type == "TRANSFER" else list(merged.items())
     for account, change in merged.items():
         after = state.balance(account) + change
         if account[0] in ("PARTICIPANT", "GROUP", "PROGRAM") and not INT64_MIN <= after <= INT64_MAX:
@@ -55,7 +57,8 @@ def post(
         action_index=cause.action_index,
         reference_id=cause.reference,
         description=cause.description,
-        postings=tuple(Posting(account=account, amount=change) for account, change in merged.items()),
+        postings=tuple(Posting(account=account, amount=change) for account, change in postings),
+        redemption=cause.redemption,
     )
     state.entries.append(entry)
     return entry

@@ -12,7 +12,20 @@ from copy import copy
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 
-from tests.support.logical import Account, Change, Entity, Entry, Group, Lot, LotMove, Member, Participant, Tier
+from tests.support.logical import (
+    Account,
+    Change,
+    Entity,
+    Entry,
+    Group,
+    Lot,
+    LotMove,
+    Member,
+    Participant,
+    Redemption,
+    Reversal,
+    Tier,
+)
 from tests.support.oracle_json import Fields
 
 
@@ -26,7 +39,10 @@ class Failure(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Who writes an entry or a change, and when (§18.1, §18.5). `number` is a log_seq, for DUE entries a lot_seq."""
+    """Who writes an entry or a change, and when (§18.1, §18.5). `number` is a log_seq, for DUE entries a lot_seq.
+
+    `redemption` is the log_seq of the redemption that an entry makes or reverses.
+    """
 
     kind: str
     number: int | None
@@ -37,6 +53,7 @@ class Cause:
     action_index: int | None = None
     reference: str | None = None
     description: str | None = None
+    redemption: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +102,14 @@ class GeneratedEvent:
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """The book. Entities are named by (entity_type, key); participants and groups carry their object number."""
+    """The book. Entities are named by (entity_type, key); participants and groups carry their object number.
+
+    `record_ids` are the ids of the records by log_seq, `redemptions` are under the log_seq of their operation.
+    """
 
     book_clock: int | None = None
     log_seq: int = 0
+    record_ids: dict[int, uuid.UUID] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
     asset_links: set[tuple[str, str]] = field(default_factory=set)
     participants: dict[str, Participant] = field(default_factory=dict)
@@ -109,6 +130,8 @@ class State:
     entries: list[Entry] = field(default_factory=list)
     lot_moves: list[LotMove] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    redemptions: dict[int, Redemption] = field(default_factory=dict)
+    reversals: list[Reversal] = field(default_factory=list)
 
     def snapshot(self) -> State:
         """An independent copy."""

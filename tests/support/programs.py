@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.support.features import BASIC, Feature, Features, drawn_features
+from tests.support.programs_catalog import add_catalog
 from tests.support.programs_features import add_budgets, add_targets, feature_condition, feature_rules, random_tiers
 
 Document = dict[str, Any]
@@ -97,6 +98,8 @@ def _add_features(chance: random.Random, program: Document, assets: Sequence[Doc
         add_budgets(chance, rules, assets)
     if tiers:
         program["tiers"] = tiers
+    if Feature.REWARDS in features:
+        add_catalog(chance, program, assets)
     for action in (action for rule in rules for action in rule["actions"]):
         if action.get("amount") in NEAR_LIMIT or action.get("asset") in tight:
             # A maturity that would overflow the account stops a run: SEMANTICS has no outcome for due work.

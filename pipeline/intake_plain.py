@@ -5,7 +5,6 @@ What fails one of them is for the exact checks of `intake` and `intake_operation
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,8 +12,9 @@ import pyarrow.compute as pc
 from earnbook.ledger.schema import Int32s, Int64s, Kind, UInt8s
 from earnbook.pipeline.intake import KEY_CHARACTERS_MAX, KEY_PREFIX_RESERVED, UUID_PATTERN, Contract
 from earnbook.pipeline.operation_fields import EntityNeed
+from earnbook.pipeline.source_amounts import plain_amounts
 from earnbook.pipeline.source_bytes import Bools, gather
-from earnbook.pipeline.source_scan import DIGITS_MAX, PLAIN, build_trie, scan_objects
+from earnbook.pipeline.source_scan import PLAIN, build_trie, scan_objects
 from earnbook.pipeline.source_text import Member, Texts, build_objects, from_arrow, present_rows, to_arrow
 
 _RECIPIENT_FIELDS = ("amount", *EntityNeed.HOLDER.value)
@@ -82,49 +82,3 @@ def plain_recipients(data: UInt8s, starts: Int64s, ends: Int64s) -> tuple[Texts,
         good &= ~present | is_plain
         members.append(Member(name, texts, True))
     return build_objects(sorted(members, key=lambda member: member.name), good), good
-
-
-def plain_amounts(texts: Texts) -> tuple[Texts, Bools]:
-    """Plain decimals in canonical form, and which texts are such; absent ones are not."""
-    rows = len(texts.present)
-    starts, ends, plain = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
-    _trim_amounts(texts.data, texts.offsets, texts.present, starts, ends, plain)
-    return Texts(*gather(texts.data, starts, ends, plain), plain), plain
-
-
-@numba.njit(cache=True, nogil=True)
-def _trim_amounts(data: UInt8s, offsets: Int64s, present: Bools, starts: Int64s, ends: Int64s, plain: Bools) -> None:
-    for row in range(len(starts)):
-        if present[row]:
-            starts[row], ends[row] = _trim_amount(data, offsets[row], offsets[row + 1])
-            plain[row] = ends[row] > starts[row]
-
-
-@numba.njit(cache=True, nogil=True)
-def _trim_amount(data: UInt8s, start: int, end: int) -> tuple[int, int]:
-    """The part of a plain decimal that is its canonical form; nothing where there is no such part."""
-    if start < end and data[start] == 43:
-        start += 1
-    first = start + 1 if start < end and data[start] == 45 else start
-    point, digits = end, 0
-    for k in range(first, end):
-        if data[k] == 46 and point == end and k > first:
-            point = k
-        elif 48 <= data[k] <= 57:
-            digits += 1
-        else:
-            return 0, 0
-    if digits == 0 or digits > DIGITS_MAX:
-        return 0, 0
-    while end > point + 1 and data[end - 1] == 48:
-        end -= 1
-    if end == point + 1:
-        end = point
-    leading = first
-    while leading + 1 < min(point, end) and data[leading] == 48:
-        leading += 1
-    if first == start:
-        return leading, end
-    # A sign in front of zeros, or of nothing else, is for the exact form.
-    is_zero = end == leading + 1 and data[leading] == 48
-    return (0, 0) if is_zero or leading > first else (start, end)

@@ -17,17 +17,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger import layout as at
-from earnbook.ledger.amounts import MINOR_MAX
 from earnbook.ledger.pool import StringPool
-from earnbook.ledger.schema import TIME_MAX, Bucket, Direction, Int64s, OperationType, Outcome, UInt8s
-from earnbook.pipeline.operation_fields import ALL
+from earnbook.ledger.schema import TIME_MAX, Bucket, Direction, Int64s, OperationType, UInt8s
 from earnbook.pipeline.people import People
+from earnbook.pipeline.source_amounts import minor_units
 from earnbook.pipeline.source_bytes import Bools, gather
 from earnbook.pipeline.source_lists import split_lists
 from earnbook.pipeline.source_scan import PLAIN, build_trie, scan_objects
@@ -46,9 +44,6 @@ MONEY_TYPES = (
     OperationType.BURN,
 )
 """Types that the kernel carries out by itself; of hold, release and forfeit those without `lot_ids`."""
-
-EVERYTHING = -1
-"""The amount of an operation on all that matches."""
 
 LOTS_NONE, LOTS_ASK = -1, -2
 """OPERAND_PARTS where no lots are named, and where `lot_ids` must be looked up when the operation is reached."""
@@ -73,9 +68,6 @@ _FIELDS = (
 )
 _LOT_FIELDS = ("reference_id", "expires_at", "matures_at", "earned_from", "earned_to", "lot_ids")
 _RECIPIENT_FIELDS = ("amount", "external_id", "participant_id", "group_id")
-_EXCEEDS_SCALE, _OVERFLOW = int(Outcome.AMOUNT_EXCEEDS_SCALE), int(Outcome.AMOUNT_OVERFLOW)
-_NOT_POSITIVE = int(Outcome.AMOUNT_NOT_POSITIVE)
-_MINOR_MAX = np.uint64(MINOR_MAX)
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 Columns: TypeAlias = dict[str, pa.Array]
@@ -122,7 +114,7 @@ def money_columns(records: pa.Table, asset_scales: Mapping[str, int], people: Pe
     # Without an asset the amount does not matter: ASSET_NOT_FOUND is the smaller code (A.1).
     scales = np.array([*asset_scales.values(), 0], np.int64)[asset]
     per_record["asset"][rows] = asset
-    per_record["amount"][rows], per_record["code"][rows] = _minor_units(fields["amount"], scales)
+    per_record["amount"][rows], per_record["code"][rows] = minor_units(fields["amount"], scales)
     per_record["group"][rows] = people.name_groups(pc.coalesce(fields["group_id"], fields["source_group_id"]))
     is_operand = ~np.isin(kinds, _WALLET)
     per_record["operand"][rows[is_operand]] = np.arange(np.count_nonzero(is_operand))
@@ -249,65 +241,8 @@ def _parts(recipients: pa.Array, scales: Int64s, people: People) -> tuple[Int64s
     counts = np.maximum(lists.counts, 0)
     fields = _span_members(texts.data, lists.starts, lists.ends, _RECIPIENT_FIELDS)
     rows = np.zeros((len(lists.starts), at.PART_COLUMNS), np.int64)
-    rows[:, at.PART_AMOUNT], rows[:, at.PART_CODE] = _minor_units(fields["amount"], np.repeat(scales, counts))
+    rows[:, at.PART_AMOUNT], rows[:, at.PART_CODE] = minor_units(fields["amount"], np.repeat(scales, counts))
     by_key = people.name_external_ids(fields["external_id"])
     rows[:, at.PART_PERSON] = np.where(by_key >= 0, by_key, people.name_participant_ids(fields["participant_id"]))
     rows[:, at.PART_GROUP] = people.name_groups(fields["group_id"])
     return rows, counts
-
-
-# --- amounts --------------------------------------------------------------------------------------------------------
-
-
-def _minor_units(texts: pa.Array, scales: Int64s) -> tuple[Int64s, Int64s]:
-    """Canonical amounts as (minor units, value code), as `amounts.classify_amount` judges them.
-
-    EVERYTHING stands for an amount that is absent or the text ALL.
-    """
-    columns = from_arrow(texts)
-    amounts, codes = np.full(len(texts), EVERYTHING, np.int64), np.zeros(len(texts), np.int64)
-    _judge_amounts(columns.data, columns.offsets, columns.present, scales, amounts, codes)
-    return amounts, codes
-
-
-_FIRST_OF_ALL = ord(ALL[0])
-
-
-@numba.njit(cache=True, nogil=True)
-def _judge_amounts(
-    data: UInt8s, offsets: Int64s, present: Bools, scales: Int64s, amounts: Int64s, codes: Int64s
-) -> None:
-    for row in range(len(amounts)):
-        start, end = offsets[row], offsets[row + 1]
-        if not present[row] or data[start] == _FIRST_OF_ALL:
-            continue
-        amounts[row] = 0
-        if data[start] == 45:
-            codes[row] = _NOT_POSITIVE
-            continue
-        # A canonical number has no exponent and no zeros at the end of its fraction.
-        decimals, dotted, fits, minor = 0, False, True, np.uint64(0)
-        for k in range(start, end):
-            if data[k] == 46:
-                dotted = True
-                continue
-            if dotted:
-                decimals += 1
-            minor, fits = _append_digit(minor, fits, np.uint64(data[k] - 48))
-        if decimals > scales[row]:
-            codes[row] = _EXCEEDS_SCALE
-            continue
-        for _ in range(scales[row] - decimals):
-            minor, fits = _append_digit(minor, fits, np.uint64(0))
-        if fits:
-            amounts[row] = np.int64(minor)
-        else:
-            codes[row] = _OVERFLOW
-
-
-@numba.njit(cache=True, nogil=True)
-def _append_digit(value: np.uint64, fits: bool, digit: np.uint64) -> tuple[np.uint64, bool]:
-    """Ten times the value plus a digit, while that is an amount."""
-    if not fits or value > (_MINOR_MAX - digit) // np.uint64(10):
-        return value, False
-    return value * np.uint64(10) + digit, True

@@ -292,6 +292,8 @@ def _operations(reader: _Reader, intake: Intake) -> OperationDraft | None:
     doubtful = np.zeros(len(rows), np.bool_)
     fields = {}
     for name, column in columns.items():
+        if name == "effective_at":
+            continue
         if name not in OPERATION_FIELDS:
             doubtful |= _filled(column, len(rows), layout)
             continue

@@ -147,6 +147,8 @@ def _operations(
     doubtful |= ~_utf8_rows(buffer, starts, ends)
     fields = {}
     for slot, name in enumerate(OPERATION_FIELDS):
+        if name == "effective_at":
+            continue
         kinds, start, end = scan.spans.kind[slot], scan.spans.start[slot], scan.spans.end[slot]
         present = (kinds != Kind.ABSENT) & ~doubtful
         if present.any():

@@ -17,9 +17,10 @@ from earnbook.ledger.schema import TIME_MAX, Bucket, Direction, Outcome
 from earnbook.pipeline.intake import Contract, RowMistake
 from earnbook.pipeline.intake_columns import examine, record_rows
 from earnbook.pipeline.intake_json import canonical_number
-from earnbook.pipeline.operation_columns import EVERYTHING, LOTS_ASK, LOTS_NONE, MoneyColumns, money_columns
+from earnbook.pipeline.operation_columns import LOTS_ASK, LOTS_NONE, MoneyColumns, money_columns
 from earnbook.pipeline.people import People
 from earnbook.pipeline.records import Reference
+from earnbook.pipeline.source_amounts import EVERYTHING
 from earnbook.pipeline.source_ndjson import read_line
 from earnbook.rules.times import parse_duration
 from tests.support.staging import POINTS, PROGRAMS

@@ -53,9 +53,8 @@ def test_the_sample_moves_into_an_empty_book(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
     shop = "sample_data/coffee_shop"
-    _do(
-        f"earnbook run --config {shop}/config --book coffee.duckdb --clock event {shop}/events.ndjson {shop}/operations.ndjson"
-    )
+    where = f"--config {shop}/config --book coffee.duckdb --clock event"
+    _do(f"earnbook run {where} {shop}/events.ndjson {shop}/operations.ndjson")
     _write_queries(tmp_path)
     _move("coffee.duckdb", f"{shop}/config")
     for query in ("liability.sql", "expiry.sql"):

@@ -45,9 +45,6 @@ MONEY_TYPES = (
 )
 """Types that the kernel carries out by itself; of hold, release and forfeit those without `lot_ids`."""
 
-LOTS_NONE, LOTS_ASK = -1, -2
-"""OPERAND_PARTS where no lots are named, and where `lot_ids` must be looked up when the operation is reached."""
-
 _WALLET = (int(OperationType.FUND), int(OperationType.BURN))
 _HELD = (int(OperationType.RELEASE), int(OperationType.VOID_HOLD))
 _FIELDS = (
@@ -188,7 +185,7 @@ def _operands(kinds: Int64s, fields: Columns, pool: StringPool) -> Int64s:
         operands[:, kind], operands[:, value] = _dates(fields[name])
     operands[:, at.OPERAND_FROM] = _times(fields["earned_from"], 0)
     operands[:, at.OPERAND_TO] = _times(fields["earned_to"], int(TIME_MAX))
-    operands[:, at.OPERAND_PARTS] = np.where(given["lot_ids"], LOTS_ASK, LOTS_NONE)
+    operands[:, at.OPERAND_PARTS] = np.where(given["lot_ids"], at.LOTS_ASK, at.LOTS_NONE)
     return operands
 
 

@@ -26,7 +26,7 @@ from earnbook.ledger.schema import Bucket, Int64s, LotStatus, Outcome, RewardSta
 from earnbook.ledger.state import State
 from earnbook.pipeline.generated import GeneratedEvents
 from earnbook.pipeline.lot_names import LotNames
-from earnbook.pipeline.operation_columns import LOTS_ASK, MoneyColumns
+from earnbook.pipeline.operation_columns import MoneyColumns
 from earnbook.pipeline.redemptions import Redemption, Redemptions
 from earnbook.pipeline.terms import RunTerms
 from earnbook.pipeline.terms_rewards import RewardTerms
@@ -95,7 +95,7 @@ class MoneyOperations:
         """The rows of the operations that list lots."""
         operand = money.operand[:records]
         asks = operand >= 0
-        asks[asks] = money.operands[operand[asks], at.OPERAND_PARTS] == LOTS_ASK
+        asks[asks] = money.operands[operand[asks], at.OPERAND_PARTS] == at.LOTS_ASK
         return np.flatnonzero(asks)
 
     # --- deciding ---------------------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ def _read_operation(fields: Fields, run: int, row: int, definitions: Definitions
     if not fields.keys() <= COMMON_FIELDS | form.names:
         raise Rejected("UNKNOWN_FIELD")
     key = _read_key(fields)
+    fields = _with_texts(fields)
     concerns_program = form.entity == "state" and fields.get("target") == "PROGRAM"
     program = None
     if form.needs_program or concerns_program or fields.keys() & {"program_id", "redemption_key"}:
@@ -146,6 +147,20 @@ def _read_operation(fields: Fields, run: int, row: int, definitions: Definitions
         fields=read_numbers(fields, form),
         payload=(timestamp, person, _payload(fields, form, program, definitions)),
     )
+
+
+def _with_texts(fields: Fields) -> Fields:
+    """The fields with integers as external ids of recipients turned into text (§3.2)."""
+    recipients = fields.get("recipients")
+    if not isinstance(recipients, list):
+        return fields
+    named = [
+        one | {"external_id": _as_text(one["external_id"]) or one["external_id"]}
+        if isinstance(one, dict) and "external_id" in one
+        else one
+        for one in recipients
+    ]
+    return {**fields, "recipients": named}
 
 
 def _payload(fields: Fields, form: Form, program: Program | None, definitions: Definitions) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.support.bulk_decode import Rows, changes_of, entries_of, outcomes_of, records_of
 from tests.support.bulk_decode_lots import lot_moves_of, lots_of
+from tests.support.bulk_decode_redemptions import redemptions_of, reversals_of, rewards_of
 from tests.support.bulk_decode_rules import evaluations_of
 from tests.support.bulk_decode_state import counts_of, state_of
 from tests.support.bulk_engine import BulkEngine, LogResult
@@ -12,7 +13,7 @@ from tests.support.logical import LogicalBook, Reject
 
 def decoded_book(engine: BulkEngine, result: LogResult) -> LogicalBook:
     """What the views of a book with these rows would say."""
-    rows = Rows(engine.registry, result)
+    rows = Rows(engine.registry, result, engine.rewards)
     return LogicalBook(
         book_clock=(result.batches[-1].book_clock or None) if result.batches else None,
         records=records_of(rows),
@@ -22,6 +23,9 @@ def decoded_book(engine: BulkEngine, result: LogResult) -> LogicalBook:
         lot_moves=lot_moves_of(rows),
         evaluations=evaluations_of(rows),
         changes=changes_of(rows, engine.program_statuses),
+        redemptions=redemptions_of(rows),
+        reversals=reversals_of(rows),
+        rewards=rewards_of(rows),
         rejects=frozenset(Reject(run=0, row=row, reason=reason) for row, reason in result.rejects),
         counts=counts_of(result),
         **state_of(rows),

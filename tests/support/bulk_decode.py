@@ -2,8 +2,8 @@
 
 In: the result of a log (`bulk_engine.LogResult`) and the registry that its numbers are of. Out: the `LogicalBook` that
 `book_reader` would read from a file with these rows. Text, causes, times and versions follow from numbers here as they
-do in `pipeline/views.sql`; lots, evaluations and state are in `bulk_decode_lots`,
-`bulk_decode_rules` and `bulk_decode_state`.
+do in `pipeline/views.sql`; lots, evaluations, redemptions and state are in `bulk_decode_lots`, `bulk_decode_rules`,
+`bulk_decode_redemptions` and `bulk_decode_state`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from earnbook.ledger.schema import (
     MemberStatus,
     OperationType,
     Outcome,
+    RewardStatus,
     Role,
     StateType,
     Status,
 )
 from earnbook.pipeline.registry import ActionEntry, ObjectEntry, Registry
 from earnbook.pipeline.store_tables import ObjectKind
+from earnbook.rules.models_tiers import Reward
 from tests.support.bulk_engine import LogResult
 from tests.support.bulk_values import cell_text, plain_number, wide_integer
 from tests.support.logical import (
@@ -50,7 +52,8 @@ SYSTEM = {1: "SYSTEM_ISSUANCE", 2: "SYSTEM_REDEMPTION", 3: "SYSTEM_BREAKAGE"}
 class Rows:
     """The rows of a log by table, and what its numbers stand for."""
 
-    def __init__(self, registry: Registry, result: LogResult) -> None:
+    def __init__(self, registry: Registry, result: LogResult, rewards: Mapping[str, Reward]) -> None:
+        """`rewards` are those of the definitions, by id."""
         self._tables = {
             name: [row for batch in result.batches for row in rows_of(batch.tables[name])]
             for name in (result.batches[0].tables if result.batches else ())
@@ -61,12 +64,15 @@ class Rows:
         self.assets = registry.objects(ObjectKind.ASSET)
         self.rules = registry.objects(ObjectKind.RULE)
         self.tiers = registry.objects(ObjectKind.TIER)
+        self.rewards = [(entry, rewards[entry.id]) for entry in registry.objects(ObjectKind.REWARD)]
         self.actions = registry.actions()
         self.budgets = registry.budgets()
         self.names = registry.names()
         self.holders = {row["number"]: row for row in self["holders"]}
         self.events = {row["log_seq"]: row for row in self["events"]}
         self.operations = {row["log_seq"]: row for row in self["operations"]}
+        self.redemptions = {row["log_seq"]: row for row in self["redemptions"]}
+        self.reversals = {row["log_seq"]: row for row in self["reversals"]}
         self.attempts: dict[int, list[Row]] = defaultdict(list)
         for row in sorted(self["attempts"], key=lambda row: row["attempt"]):
             self.attempts[row["log_seq"]].append(row)
@@ -90,6 +96,10 @@ class Rows:
         """The rule with a number."""
         return self.rules[number - 1]
 
+    def reward(self, number: int) -> str | None:
+        """A reward's key, None for 0."""
+        return self.rewards[number - 1][0].key if number else None
+
     def action(self, number: int) -> ActionEntry | None:
         """The action with a number, None for 0."""
         return self.actions[number - 1] if number else None
@@ -104,6 +114,11 @@ class Rows:
     def participant(self, number: int) -> str | None:
         """A participant's external id, None for 0."""
         return self.holders[number]["external_id"] if number else None
+
+    def redemption(self, log_seq: int) -> Row | None:
+        """The redemption that an operation makes or reverses, None for any other record."""
+        reversal = self.reversals.get(log_seq)
+        return self.redemptions.get(log_seq if reversal is None else reversal["redemption"])
 
     def account(self, number: int, asset: int) -> Account:
         """An account as the postings name it."""
@@ -237,14 +252,13 @@ def _caused(rows: Rows, own: list[Row], reference: str | None) -> Row:
     action = rows.action(own[0]["action"])
     event = rows.events.get(log_seq)
     record = rows.operations[log_seq] if event is None else event
-    attempts = rows.attempts[log_seq]
-    description = json.loads(record["fields"]).get("description") if event is None else None
-    if action is not None and action.description is not None:
-        description = action.description
+    attempts, redeemed = rows.attempts[log_seq], rows.redemption(log_seq)
+    program = record["program"] if redeemed is None else redeemed["program"]
     counted = [row["amount"] for row in own if entry_type != EntryType.SETTLE or row["credit"] > 3]
+    is_expiration = entry_type == EntryType.EXPIRATION
     return {
         "created_at": (attempts[-1] if attempts else record)["processed_at"],
-        "program": rows.program(record["program"]) if record["program"] else None,
+        "program": rows.program(program) if program else None,
         "amount": sum(counted) if counted else None,
         "cause": "OPERATION" if event is None else "EVENT",
         "cause_number": log_seq,
@@ -252,8 +266,24 @@ def _caused(rows: Rows, own: list[Row], reference: str | None) -> Row:
         "rule_version": None if action is None else action.rule_version,
         "action_index": None if action is None else action.action_index,
         "reference_id": reference,
-        "description": None if entry_type == EntryType.EXPIRATION else description,
+        "description": None if is_expiration else _description(rows, log_seq, action),
+        "redemption": None if is_expiration or redeemed is None else redeemed["log_seq"],
     }
+
+
+def _description(rows: Rows, log_seq: int, action: ActionEntry | None) -> str | None:
+    """What an entry says of itself: as its action or operation has it, else what a reward makes of it (§16.2)."""
+    if action is not None and action.description is not None:
+        return action.description
+    operation = rows.operations.get(log_seq)
+    if operation is None:
+        return None
+    is_reversal = operation["type"] == OperationType.REVERSE_REDEMPTION
+    said: str | None = json.loads(operation["fields"]).get("reason" if is_reversal else "description")
+    redeemed = rows.redemptions.get(log_seq)
+    if said is None and redeemed is not None and redeemed["reward"]:
+        return f"Redeemed: {rows.rewards[redeemed['reward'] - 1][1].name}"
+    return said
 
 
 def _of_due_work(rows: Rows, own: list[Row], due: Row) -> Row:
@@ -270,14 +300,21 @@ def _of_due_work(rows: Rows, own: list[Row], due: Row) -> Row:
 
 
 def _postings(rows: Rows, own: list[Row]) -> tuple[Posting, ...]:
-    """One posting per account whose sum is not zero, those that give first (§9.2)."""
-    sums: dict[int, int] = {}
-    for row in own:
-        sums[row["debit"]] = sums.get(row["debit"], 0) - row["amount"]
-        sums[row["credit"]] = sums.get(row["credit"], 0) + row["amount"]
-    legs = sorted((amount > 0, leg, account) for leg, (account, amount) in enumerate(sums.items()) if amount)
+    """The legs of an entry, those that give first (§9.2).
+
+    One for each account whose sum is not zero; every recipient of a transfer has its own (§16.4).
+    """
+    is_transfer = own[0]["entry_type"] == EntryType.TRANSFER
+    sums: dict[tuple[int, int], int] = {}
+    for leg, row in enumerate(own):
+        debit, credit = (row["debit"], 0), (row["credit"], leg + 1 if is_transfer else 0)
+        sums[debit] = sums.get(debit, 0) - row["amount"]
+        sums[credit] = sums.get(credit, 0) + row["amount"]
+    legs = sorted((amount > 0, leg, account, amount) for leg, ((account, _), amount) in enumerate(sums.items()))
     return tuple(
-        Posting(account=rows.account(account, own[0]["asset"]), amount=sums[account]) for _, _, account in legs
+        Posting(account=rows.account(account, own[0]["asset"]), amount=amount)
+        for _, _, account, amount in legs
+        if amount
     )
 
 
@@ -353,6 +390,8 @@ def _key(rows: Rows, row: Row, action: ActionEntry | None) -> str:
         case StateType.BUDGET:
             budget = rows.budgets[key - 1]
             return f"{rows.rule(budget.rule).key}/{rows.asset(budget.asset)}"
+        case StateType.REWARD:
+            return rows.rewards[key - 1][0].key
         case StateType.SCHEDULED_EVENT:
             assert action is not None
             return rows.scheduled_key(row["log_seq"], action)
@@ -374,6 +413,8 @@ def _value(rows: Rows, row: Row | None) -> str | None:
             return _quoted(rows.names[value - 1][1])
         case StateType.BUDGET:
             return "0"
+        case StateType.REWARD:
+            return f'{{"redeemed_count":{value},"status":"{RewardStatus(row["value_scale"]).name}"}}'
         case StateType.MEMBER:
             role, status = Role(value // 256).name, MemberStatus(value % 256).name
             return f'{{"role":"{role}","status":"{status}"}}'

@@ -4,7 +4,8 @@ A `BulkEngine` compiles a document once and stages many logs in one pass; then e
 `pipeline.execute.Engine` on an empty book, in the order of `pipeline.job`: repeats dropped (§3.4), definitions loaded
 at the first record (§6.3), records decided, due work done. What leaves it are the physical tables of the batches and
 the checkpoint of state, which `bulk_decode` reads; nothing is committed. The one DuckDB session is of an empty book:
-only the search for events to retry (§15.3) asks it anything, and it has none.
+only what looks back asks it anything (events to retry §15.3, redemptions §16.3, lots §9.6), and it has none. A log is
+one batch, so all that its records look back at is found in the batch itself.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.pipeline.terms import RunTerms, run_terms
 from earnbook.rules.compile import compile_ruleset
 from earnbook.rules.definitions import load_definitions
+from earnbook.rules.models_tiers import Reward
 from tests.support.logical import Run
 from tests.support.oracle_times import parse_time
 
@@ -123,6 +125,11 @@ class BulkEngine:
     def program_statuses(self) -> Mapping[str, str]:
         """The statuses of programs that the definitions state, by key."""
         return {program.key: program.status for program in self._load.definitions.programs}
+
+    @property
+    def rewards(self) -> Mapping[str, Reward]:
+        """The rewards of the definitions, by id."""
+        return {reward.id: reward for program in self._load.definitions.programs for reward in program.rewards}
 
     def stage(self, runs: Sequence[Run]) -> None:
         """Conform the rows of all logs in one pass; they keep their own row numbers."""
@@ -235,6 +242,7 @@ class BulkEngine:
             assets=self._references(ObjectKind.ASSET),
             rules=self._owned(ObjectKind.RULE),
             tiers=self._owned(ObjectKind.TIER),
+            rewards=self._owned(ObjectKind.REWARD),
             paths=tuple(column.path for column in self._ruleset.event_columns),
             pool=self._pool,
         )

@@ -34,7 +34,7 @@ def _redemption(rows: Rows, row: Row, reversals: Sequence[Row]) -> Redemption:
         entry_seq=row["entry_seq"],
         created_at=rows.operations[row["log_seq"]]["processed_at"],
         reversed_amount=reversed_amount,
-        reversed_quantity=sum(reversal["quantity"] for reversal in reversals) if is_by_units else None,
+        reversed_quantity=sum(reversal["quantity"] or 0 for reversal in reversals) if is_by_units else None,
         status=_status(row["amount"], reversed_amount),
     )
 

@@ -1,7 +1,9 @@
 """Pairs of a definitions document and a small log, each from its seeds: what `tests.differential.bulk` compares.
 
-The document draws a few of all features, the log is one run of some ten records: events and operations, retries,
-repeats, conflicts and damaged rows, under the clock of its events or a fixed one, sometimes with an `advance` after it.
+The document draws a few of all features, every third one of those about money. The log is one run of some ten records:
+events and operations, retries, repeats, conflicts and damaged rows, under the clock of its events or a fixed one,
+sometimes with an `advance` after it. Where it may be about money it tells stories of it: rows drawn one by one seldom
+redeem what somebody has, and reverse that.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.features import EVERYTHING, Features, drawn_features
+from tests.support.features import ABOUT_MONEY, EVERYTHING, Feature, Features, drawn_features
 from tests.support.logical import Run
 from tests.support.logs import random_log
+from tests.support.logs_stories import random_story
 from tests.support.programs import random_definitions
 
 SIZES = (3, 5, 7, 9, 12)
 """Rows of a log, before stories and first members add theirs."""
+STORIES = (0, 1, 1, 2)
+"""Stories behind the rows of a log that may be about money."""
+_FIRST_STORY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,9 @@ class BulkDocument:
         while not lines:
             # A log of nothing but stories is empty where the features have none to tell.
             lines = tuple(random_log(chance, self.definitions, chance.choice(SIZES), self.features))
+        if self.features & {Feature.MONEY, Feature.REWARDS}:
+            for number in range(chance.choice(STORIES)):
+                lines += tuple(random_story(chance, self.definitions, self.features, _FIRST_STORY + number))
         is_event_clock = chance.random() < 0.8
         return Run(
             lines=lines,
@@ -45,8 +54,7 @@ class BulkDocument:
 
 def bulk_document(seed: int) -> BulkDocument:
     """The document of a seed."""
+    features = ABOUT_MONEY if seed % 3 == 0 else EVERYTHING
     return BulkDocument(
-        seed=seed,
-        definitions=random_definitions(seed, EVERYTHING),
-        features=drawn_features(seed, EVERYTHING),
+        seed=seed, definitions=random_definitions(seed, features), features=drawn_features(seed, features)
     )

@@ -173,8 +173,11 @@ def _exercised(book: LogicalBook) -> Iterator[tuple[str, str]]:
     """What happened in a book, one item per occurrence."""
     for record in book.records:
         yield "record", "generated" if record.type == "SYSTEM" else record.type
+    types = {record.log_seq: record.type for record in book.records if record.kind == "OPERATION"}
     for outcome in book.outcomes:
         yield "outcome", outcome.code
+        if outcome.log_seq in types:
+            yield "operation", f"{types[outcome.log_seq]} {outcome.code}"
         if outcome.attempt > 1:
             yield "retry", outcome.status
     for row in book.evaluations:
@@ -183,6 +186,11 @@ def _exercised(book: LogicalBook) -> Iterator[tuple[str, str]]:
             yield "action", f"{action.type} {action.result}"
     for entry in book.entries:
         yield "entry", f"{entry.action_type} {entry.cause}"
+    for move in book.lot_moves:
+        yield "lot move", f"{move.kind} {move.status_before or 'NEW'} {move.status_after}"
+    for redemption in book.redemptions:
+        what = "amount" if redemption.reward is None else "units" if redemption.quantity is not None else "item"
+        yield "redemption", f"{what} {redemption.target[0]} {redemption.status}"
     for change in book.changes:
         yield "change", f"{change.state_type} {change.operation} {change.cause}"
     for reject in book.rejects:

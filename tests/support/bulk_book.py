@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.bulk_decode import Rows, changes_of, entries_of, outcomes_of, records_of
+from tests.support.bulk_decode import Rows, changes_of, outcomes_of, records_of
+from tests.support.bulk_decode_entries import entries_of
 from tests.support.bulk_decode_lots import lot_moves_of, lots_of
 from tests.support.bulk_decode_redemptions import redemptions_of, reversals_of, rewards_of
 from tests.support.bulk_decode_rules import evaluations_of

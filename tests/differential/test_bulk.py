@@ -141,9 +141,13 @@ def test_two_results_are_the_same_only_with_the_same_rows(pair: _Pair) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_book_in_memory_is_the_book_in_a_file(mode: str) -> None:
+@pytest.mark.parametrize("seeds", [None, (81, 36), (39, 50)], ids=("any", "reversal", "transfer"))
+def test_a_book_in_memory_is_the_book_in_a_file(mode: str, seeds: tuple[int, int] | None) -> None:
     scenario = random_scenario(2, 1)
     scenario = Scenario(definitions=scenario.definitions, runs=scenario.runs[:1])
+    if seeds is not None:
+        document = bulk_document(seeds[0])
+        scenario = Scenario(definitions=document.definitions, runs=(document.log(seeds[1]),))
     with empty_book() as connection:
         engine = BulkEngine(connection, scenario.definitions, mode=mode)
         engine.stage(scenario.runs)

@@ -115,8 +115,9 @@ def test_reject_names_reason_field_and_remedy(
 
 
 def test_every_type_of_the_oracle_has_the_same_fields() -> None:
-    assert set(SPECIFICATIONS) == set(OPERATIONS)
-    for name, form in OPERATIONS.items():
+    assert set(SPECIFICATIONS) == set(OPERATIONS) - TYPES_LATER
+    for name in SPECIFICATIONS:
+        form = OPERATIONS[name]
         assert set(SPECIFICATIONS[name].names) - {"type", "idempotency_key", "effective_at"} == form.names, name
         required = {field for field, spec in SPECIFICATIONS[name].fields.items() if spec.required}
         assert required == form.required, name

@@ -158,14 +158,14 @@ def assert_same(conformed: list[Conformed], outcomes: list[Record | RowMistake])
     assert not rejects
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(lines(), min_size=1, max_size=6))
 def test_lines_are_the_exact_rows(given_lines: list[str]) -> None:
     data = "\n".join(given_lines).encode()
     assert_same(list(read_ndjson(io.BytesIO(data), "t", intake())), [exact(line.encode()) for line in given_lines])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(rows_of_texts(), min_size=1, max_size=5))
 def test_cells_are_the_exact_rows(rows: list[dict[str, str]]) -> None:
     names = sorted({"idempotency_key", "effective_at", *(name for row in rows for name in row)})
@@ -180,7 +180,7 @@ def test_cells_are_the_exact_rows(rows: list[dict[str, str]]) -> None:
     assert_same(conformed, [exact(row) for row in cells])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(rows_of_texts(), min_size=1, max_size=5), st.integers(0, 3))
 def test_columns_are_the_exact_rows(rows: list[dict[str, str]], kind: int) -> None:
     values = [_typed(row, kind) for row in rows]

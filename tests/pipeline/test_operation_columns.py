@@ -17,7 +17,7 @@ from earnbook.ledger.schema import TIME_MAX, Bucket, Direction, Outcome
 from earnbook.pipeline.intake import Contract, RowMistake
 from earnbook.pipeline.intake_columns import examine, record_rows
 from earnbook.pipeline.intake_json import canonical_number
-from earnbook.pipeline.operation_columns import LOTS_ASK, LOTS_NONE, MoneyColumns, money_columns
+from earnbook.pipeline.operation_columns import MoneyColumns, money_columns
 from earnbook.pipeline.people import People
 from earnbook.pipeline.records import Reference
 from earnbook.pipeline.source_amounts import EVERYTHING
@@ -140,7 +140,7 @@ def test_operands_of_an_adjustment() -> None:
         ADJUST | {"expires_at": "1970-01-01T00:00:01Z", "matures_at": "1h30m"},
     )
     credit, available, held = int(Direction.CREDIT), int(Bucket.AVAILABLE), int(Bucket.HELD)
-    ends = [0, TIME_MAX, 0, LOTS_NONE]
+    ends = [0, TIME_MAX, 0, at.LOTS_NONE]
     day, later = parse_duration("24h"), parse_duration("1h30m")
     reference = int(read.pool.lookup(pa.array(["R1"]))[0])
     assert [read.operand(row) for row in range(5)] == [
@@ -168,7 +168,7 @@ def test_operands_of_what_is_held() -> None:
     assert operands[:, at.OPERAND_IS_LOT].tolist() == [0, 1, 1, 1, 1, 0]
     assert operands[:, at.OPERAND_FROM].tolist() == [0, 0, 1_000_000, 0, 0, 0]
     assert operands[:, at.OPERAND_TO].tolist() == [TIME_MAX] * 3 + [2_000_000] + [TIME_MAX] * 2
-    assert operands[:, at.OPERAND_PARTS].tolist() == [LOTS_NONE, LOTS_ASK, *[LOTS_NONE] * 4]
+    assert operands[:, at.OPERAND_PARTS].tolist() == [at.LOTS_NONE, at.LOTS_ASK, *[at.LOTS_NONE] * 4]
 
 
 def test_groups_and_recipients_are_persons() -> None:

@@ -64,7 +64,7 @@ def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
     open_book(path, mode=BookMode.WRITE).close()
     with duckdb.connect(path) as connection:
         connection.execute("UPDATE store.meta SET format = 99, created_by = '9.9.9'")
-    with pytest.raises(BookError, match=r"format 99 \(made by earnbook 9\.9\.9\); this earnbook reads format 2"):
+    with pytest.raises(BookError, match=r"format 99 \(made by earnbook 9\.9\.9\); this earnbook reads format 3"):
         open_book(path, mode=BookMode.READ)
 
 

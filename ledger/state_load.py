@@ -373,7 +373,7 @@ def open_lots(state: State, columns: Collection[str] = OPEN_LOT_COLUMNS) -> Rows
     Only the columns asked for are copied: a book may have many open lots.
     """
     lots = state.table(at.LOTS)[: state.register(at.R_LOTS)]
-    rows = np.flatnonzero((lots[:, at.LOT_SEQ] > 0) & (lots[:, at.LOT_REMAINING] > 0))
+    rows = np.flatnonzero(_is_open(lots))
     rows = rows[np.argsort(lots[rows, at.LOT_SEQ], kind="stable")]
     found: Rows = {name: lots[rows, column] for name, column in _LOT_COLUMNS.items() if name in columns}
     is_held = lots[rows, at.LOT_STATUS] == LotStatus.HELD
@@ -390,6 +390,16 @@ def open_lots(state: State, columns: Collection[str] = OPEN_LOT_COLUMNS) -> Rows
     if "status" in found:
         found["status"] = found["status"].astype(np.int8)
     return found
+
+
+def open_lots_of(state: State, slots: Int64s) -> Int64s:
+    """The rows of LOTS that are open lots of these slots, whole, in no particular order."""
+    lots = state.table(at.LOTS)[: state.register(at.R_LOTS)]
+    return lots[_is_open(lots) & np.isin(lots[:, at.LOT_SLOT], slots)]
+
+
+def _is_open(lots: Int64s) -> npt.NDArray[np.bool_]:
+    return (lots[:, at.LOT_SEQ] > 0) & (lots[:, at.LOT_REMAINING] > 0)
 
 
 def checkpoint(state: State, lot_columns: Collection[str] = OPEN_LOT_COLUMNS) -> dict[str, Rows]:

@@ -16,8 +16,10 @@ import pyarrow as pa
 from earnbook.ledger import layout as at
 from earnbook.ledger.schema import Int64s, LotStatus, OperationType
 from earnbook.ledger.state import State
+from earnbook.ledger.state_load import open_lots_of
 from earnbook.pipeline.generated import GeneratedEvents
 from earnbook.pipeline.load_redemptions import load_lot_ids
+from earnbook.pipeline.records import operation_id
 
 _NEW_ENTRY = 1
 _MOVED_ENTRY, _MOVED_LOG_SEQ, _MOVED_ACTION = 0, 1, 3
@@ -42,9 +44,7 @@ class LotNames:
 
     def load(self, connection: duckdb.DuckDBPyConnection, slots: Int64s, lots: Iterable[int]) -> None:
         """Find the ids of the open lots of these holders, and of further lots, all of them of the book."""
-        opened = self._state.table(at.LOTS)[: self._state.register(at.R_LOTS)]
-        is_open = (opened[:, at.LOT_SEQ] > 0) & (opened[:, at.LOT_REMAINING] > 0)
-        own = opened[is_open & np.isin(opened[:, at.LOT_SLOT], slots), at.LOT_SEQ]
+        own = open_lots_of(self._state, slots)[:, at.LOT_SEQ]
         wanted = [lot_seq for lot_seq in {*own.tolist(), *lots} if lot_seq not in self._ids]
         if wanted:
             self._know(load_lot_ids(connection, pa.array(wanted, pa.int64())))
@@ -102,4 +102,4 @@ class LotNames:
             self._records.column(name)[row].as_py() for name in ("program", "operation", "idempotency_key")
         )
         namespace = self._organization_id if program is None or program < 0 else self._program_ids[program]
-        return str(uuid5(UUID(namespace), f"operation:{OperationType(kind).name.lower()}:{key}"))
+        return operation_id(namespace, OperationType(kind), key)

@@ -11,7 +11,13 @@ from enum import IntEnum, IntFlag
 
 import pyarrow as pa
 
-from earnbook.ledger.schema import RecordKind
+from earnbook.ledger.schema import OperationType, RecordKind
+from earnbook.rules.definitions_ids import object_id
+
+
+def operation_id(owner: str, kind: OperationType, key: str) -> str:
+    """The id of an operation (§2.3); `owner` is the id of the program that it names, else of the organization."""
+    return object_id(owner, "operation", f"{kind.name.lower()}:{key}")
 
 
 class RejectReason(IntEnum):

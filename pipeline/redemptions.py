@@ -31,7 +31,9 @@ from earnbook.ledger.schema import (
     RecordKind,
 )
 from earnbook.ledger.state import State
+from earnbook.ledger.state_load import open_lots_of
 from earnbook.pipeline.load_redemptions import find_redemptions, load_consumed
+from earnbook.pipeline.records import operation_id
 from earnbook.pipeline.terms_rewards import RewardTerms
 
 REDEEMING = (int(OperationType.REDEEM), int(OperationType.REDEEM_ITEM))
@@ -190,9 +192,7 @@ class Redemptions:
         slots = np.array(sorted(participants - {-1}), np.int64)
         if not len(slots):
             return
-        lots = self._state.table(at.LOTS)[: self._state.register(at.R_LOTS)]
-        is_own = (lots[:, at.LOT_SEQ] > 0) & (lots[:, at.LOT_REMAINING] > 0) & np.isin(lots[:, at.LOT_SLOT], slots)
-        for row in lots[is_own].tolist():
+        for row in open_lots_of(self._state, slots).tolist():
             self._facts[row[at.LOT_SEQ]] = tuple(row[column] for column in _OPEN_FACTS)
 
     def _place_stored(self) -> None:
@@ -306,8 +306,7 @@ class Redemptions:
 
 def redemption_id(program_id: str, kind: int, key: str) -> str:
     """The id of the redemption that an operation of a program makes (§2.3)."""
-    operation = uuid5(UUID(program_id), f"operation:{OperationType(kind).name.lower()}:{key}")
-    return str(uuid5(operation, "redemption"))
+    return str(uuid5(UUID(operation_id(program_id, OperationType(kind), key)), "redemption"))
 
 
 def _name_of(program: int, fields: Mapping[str, Any]) -> RedemptionName:

@@ -63,19 +63,33 @@ _BREAKAGE = ACCOUNT_BREAKAGE
 
 
 @compiled
+def _wanted(
+    handles: Int64s, target: int, asset: int, bucket: int, amount: int, reference: int, operand: int
+) -> tuple[int, int]:
+    """How much an operation moves of what is there in AVAILABLE or HELD and meant, and why that is not possible.
+
+    An amount that is given is at least 1. A reference (-1: any) and a filter choose among the lots of the bucket.
+
+    Returns:
+        The amount, 0 where EVERYTHING is nothing; and 0, INSUFFICIENT_BALANCE, or what `choose` has found.
+    """
+    present = max(balance_of(handles, target, asset, bucket), 0)
+    if reference >= 0 or has_filter(handles, operand):
+        status = _LOT_AVAILABLE if bucket == _AVAILABLE else _LOT_HELD
+        present, code = choose(handles, target, asset, status, reference, operand)
+        if code != 0:
+            return 0, code
+    if amount == EVERYTHING:
+        return present, 0
+    return amount, _INSUFFICIENT_BALANCE if amount > present else 0
+
+
+@compiled
 def hold(handles: Int64s, number: int, target: int, asset: int, amount: int, reference: int, operand: int) -> int:
     """HOLD: AVAILABLE to HELD, or EVERYTHING there; lots in the order of §9.6, stamped with `reference` (-1: none)."""
-    present = max(balance_of(handles, target, asset, _AVAILABLE), 0)
-    if has_filter(handles, operand):
-        present, code = choose(handles, target, asset, _LOT_AVAILABLE, -1, operand)
-        if code != 0:
-            return code
-    if amount == EVERYTHING:
-        amount = present
-        if amount == 0:
-            return 0
-    if amount > present:
-        return _INSUFFICIENT_BALANCE
+    amount, code = _wanted(handles, target, asset, _AVAILABLE, amount, -1, operand)
+    if code != 0 or amount == 0:
+        return code
     if balance_of(handles, target, asset, _HELD) > MINOR_MAX - amount:
         return _OVERFLOW
     entry = next_entry(handles)
@@ -128,17 +142,9 @@ def release(handles: Int64s, number: int, target: int, asset: int, amount: int, 
 
     What comes back repays overdraft, and what is overdue then expires, one entry a lot (§9.9).
     """
-    present = balance_of(handles, target, asset, _HELD)
-    if reference >= 0 or has_filter(handles, operand):
-        present, code = choose(handles, target, asset, _LOT_HELD, reference, operand)
-        if code != 0:
-            return code
-    if amount == EVERYTHING:
-        amount = present
-        if amount == 0:
-            return 0
-    if amount > present:
-        return _INSUFFICIENT_BALANCE
+    amount, code = _wanted(handles, target, asset, _HELD, amount, reference, operand)
+    if code != 0 or amount == 0:
+        return code
     if balance_of(handles, target, asset, _AVAILABLE) > MINOR_MAX - amount:
         return _OVERFLOW
     entry = next_entry(handles)
@@ -215,18 +221,9 @@ def forfeit(
 
     A reference (-1: none) means the lots that have it: of HELD ones as their stamp, else as their own.
     """
-    present = max(balance_of(handles, target, asset, bucket), 0)
-    if reference >= 0 or has_filter(handles, operand):
-        status = _LOT_AVAILABLE if bucket == _AVAILABLE else _LOT_HELD
-        present, code = choose(handles, target, asset, status, reference, operand)
-        if code != 0:
-            return code
-    if amount == EVERYTHING:
-        amount = present
-        if amount == 0:
-            return 0
-    if amount > present:
-        return _INSUFFICIENT_BALANCE
+    amount, code = _wanted(handles, target, asset, bucket, amount, reference, operand)
+    if code != 0 or amount == 0:
+        return code
     entry = next_entry(handles)
     if has_lots(handles, asset):
         write_reference(handles, entry, reference)

@@ -24,7 +24,7 @@ from tests.support.oracle_members import admit, find_group, find_participant
 from tests.support.oracle_operation_fields import is_uuid
 from tests.support.oracle_postings import INT64_MAX
 from tests.support.oracle_state import Cause, Failure, State
-from tests.support.oracle_tags import add_tag, count, exact_decimal, remove_tag, set_attribute
+from tests.support.oracle_tags import add_tag, count, exact_decimal, is_countable, remove_tag, set_attribute
 from tests.support.oracle_tiers import assign_tier
 from tests.support.oracle_turn import Turn
 
@@ -244,7 +244,8 @@ def _count(state: State, turn: Turn, cause: Cause, action: Action, progress: Pro
     delta = finite_number(_evaluate(turn, action.text))
     if delta is None:
         raise Failure("INVALID_VALUE")
-    progress.value = number_text(exact_decimal(delta))
+    if is_countable(delta):
+        progress.value = number_text(exact_decimal(delta))
     if delta == 0:
         return False
     assert progress.target is not None

@@ -117,6 +117,21 @@ def delete_counter(state: State, cause: Cause, entity: Entity, key: str) -> bool
     return True
 
 
+def is_countable(delta: Fraction) -> bool:
+    """Whether any counter could take a number in: the result of an action names no other (docs/decisions.md).
+
+    128 bits of its mantissa are what a result has room for.
+    """
+    is_short = (delta * 10**COUNTER_DECIMALS).denominator == 1
+    return is_short and abs(delta) < 2 * COUNTER_LIMIT and abs(mantissa_of(delta)) < 2**127
+
+
+def mantissa_of(value: Fraction) -> int:
+    """The digits of a decimal without trailing zeros behind the point."""
+    decimals = next(n for n in range(COUNTER_DECIMALS + 1) if (value * 10**n).denominator == 1)
+    return int(value * 10**decimals)
+
+
 def counter_value(value: Fraction) -> Decimal:
     """The value as it is stored; COUNTER_OUT_OF_RANGE (§13.1)."""
     if abs(value) >= COUNTER_LIMIT or (value * 10**COUNTER_DECIMALS).denominator != 1:

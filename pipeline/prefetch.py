@@ -19,6 +19,7 @@ from earnbook.ledger.state import State
 from earnbook.ledger.state_load import (
     add_holders,
     add_persons,
+    ascending,
     load_attributes,
     load_balances,
     load_budgets,
@@ -155,7 +156,7 @@ def _known_numbers(connection: duckdb.DuckDBPyConnection, engine: Engine, first:
         places = pc.index_in(found.column("given"), value_set=texts).to_numpy()
         numbers[persons[places] - first] = found.column("number").to_numpy()
         _note_own_ids(engine, found, persons[places])
-    _load_holders(connection, engine, np.unique(numbers[numbers > 0]))
+    _load_holders(connection, engine, ascending(numbers[numbers > 0]))
     return numbers
 
 
@@ -187,7 +188,8 @@ def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     for partition, state in enumerate(engine.states):
         own = numbers % len(engine.states) == partition
         add_holders(state, numbers[own], statuses[own], kinds=kinds[own])
-        _load(engine, state, {name: _of_holders(name, table, numbers[own]) for name, table in rows.items()})
+        is_all = len(engine.states) == 1
+        _load(engine, state, rows if is_all else {n: _of_holders(n, table, numbers[own]) for n, table in rows.items()})
     return rows["holders"]
 
 

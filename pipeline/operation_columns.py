@@ -134,7 +134,8 @@ def _members(objects: pa.Array, names: tuple[str, ...]) -> Columns:
 
 
 def _span_members(data: UInt8s, starts: Int64s, ends: Int64s, names: tuple[str, ...]) -> Columns:
-    scan = scan_objects(data, starts, ends, build_trie(tuple((name,) for name in names)), len(names))
+    trie = build_trie(tuple((name,) for name in names))
+    scan = scan_objects(data, starts, ends, trie, len(names), notes_unknown=False)
     plain = scan.status == PLAIN
     columns = {}
     for slot, name in enumerate(names):

@@ -70,7 +70,7 @@ class Unknown(NamedTuple):
 
     start: Int64s
     end: Int64s
-    used: Int64s  # [1]
+    used: Int64s  # [1]; -1: unknown members are passed over
     bits: UInt64s  # [row]
     nulls: Bools  # [row]
 
@@ -106,8 +106,13 @@ def build_trie(paths: tuple[tuple[str, ...], ...]) -> Trie:
     )
 
 
-def scan_objects(buffer: UInt8s, starts: Int64s, ends: Int64s, trie: Trie, slot_count: int) -> Scan:
-    """Scan one JSON object per row, `buffer[starts[i]:ends[i]]`, for the members the trie wants."""
+def scan_objects(
+    buffer: UInt8s, starts: Int64s, ends: Int64s, trie: Trie, slot_count: int, *, notes_unknown: bool = True
+) -> Scan:
+    """Scan one JSON object per row, `buffer[starts[i]:ends[i]]`, for the members the trie wants.
+
+    Without `notes_unknown` other members are passed over, and nothing is said of them.
+    """
     rows = len(starts)
     spans = Spans(
         np.zeros((slot_count, rows), np.int8),
@@ -117,7 +122,7 @@ def scan_objects(buffer: UInt8s, starts: Int64s, ends: Int64s, trie: Trie, slot_
     unknown = Unknown(
         np.zeros(UNKNOWN_NAMES_MAX, np.int64),
         np.zeros(UNKNOWN_NAMES_MAX, np.int64),
-        np.zeros(1, np.int64),
+        np.full(1, 0 if notes_unknown else -1, np.int64),
         np.zeros(rows, np.uint64),
         np.zeros(rows, np.bool_),
     )
@@ -330,7 +335,7 @@ def _scan_row(
             child = _find_child(buffer, start, at, frame_node[depth], trie)
             if child >= 0:
                 slot, node = trie.child_slot[child], trie.child_node[child]
-            elif depth == 1:
+            elif depth == 1 and unknown.used[0] >= 0:
                 unknown_start, unknown_end = start, at
             at = _skip_space(buffer, at + 1, end)
             if at >= end or buffer[at] != 58:

@@ -94,13 +94,13 @@ def _show(events: RunReport, operations: RunReport) -> None:
 def opening_events(participants: int) -> pa.Table:
     """One event for each participant, which credits both assets."""
     rows = np.arange(participants)
-    data = pa.StructArray.from_arrays([_repeated("opening", participants)], names=["type"])
+    data = pa.StructArray.from_arrays([repeated("opening", participants)], names=["type"])
     return pa.table(
         {
-            "program_id": _repeated("loyalty", participants),
-            "idempotency_key": _texts("opening-", rows),
-            "event_timestamp": _times(OPENING_US, participants),
-            "external_id": _texts("p", rows),
+            "program_id": repeated("loyalty", participants),
+            "idempotency_key": texts("opening-", rows),
+            "event_timestamp": times(OPENING_US, participants),
+            "external_id": texts("p", rows),
             "event_data": data,
         }
     )
@@ -113,10 +113,10 @@ def crediting_events(count: int, participants: int) -> pa.Table:
     data = pa.StructArray.from_arrays([kind, pa.array(random.integers(1, 6, count))], names=["type", "amount"])
     return pa.table(
         {
-            "program_id": _repeated("loyalty", count),
-            "idempotency_key": _texts("event-", np.arange(count)),
-            "event_timestamp": _times(START_US, count),
-            "external_id": _texts("p", random.integers(0, participants, count)),
+            "program_id": repeated("loyalty", count),
+            "idempotency_key": texts("event-", np.arange(count)),
+            "event_timestamp": times(START_US, count),
+            "external_id": texts("p", random.integers(0, participants, count)),
             "event_data": data,
         }
     )
@@ -132,15 +132,15 @@ def money_operations(count: int, participants: int) -> pa.Table:
     return pa.table(
         {
             "type": pa.array(["adjust", "redeem", "transfer"]).take(pa.array(kind)),
-            "program_id": _repeated("loyalty", count),
-            "idempotency_key": _texts("operation-", np.arange(count)),
-            "effective_at": _times(START_US, count),
+            "program_id": repeated("loyalty", count),
+            "idempotency_key": texts("operation-", np.arange(count)),
+            "effective_at": times(START_US, count),
             "asset_id": pa.array(["PTS", "USD"]).take(pa.array(np.arange(count) // 3 % 2)),
-            "description": _repeated("benchmark", count),
-            "direction": _where(is_adjust, _repeated("CREDIT", count)),
-            "external_id": _where(~is_transfer, _texts("p", who)),
+            "description": repeated("benchmark", count),
+            "direction": _where(is_adjust, repeated("CREDIT", count)),
+            "external_id": _where(~is_transfer, texts("p", who)),
             "amount": _where(~is_transfer, amounts),
-            "source_external_id": _where(is_transfer, _texts("p", who)),
+            "source_external_id": _where(is_transfer, texts("p", who)),
             "recipients": _recipients(random, is_transfer, who, participants),
         }
     )
@@ -152,7 +152,7 @@ def _recipients(random: np.random.Generator, is_transfer: np.ndarray, who: np.nd
     sources = np.repeat(who, counts)
     others = (sources + random.integers(1, participants, len(sources))) % participants
     items = pa.StructArray.from_arrays(
-        [_texts("p", others), _amounts(random.integers(1, 4, len(sources)))], names=["external_id", "amount"]
+        [texts("p", others), _amounts(random.integers(1, 4, len(sources)))], names=["external_id", "amount"]
     )
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), items, mask=pa.array(~is_transfer))
@@ -162,16 +162,19 @@ def _amounts(units: np.ndarray) -> pa.Array:
     return pa.array(units).cast(pa.string())
 
 
-def _texts(prefix: str, numbers: np.ndarray) -> pa.Array:
+def texts(prefix: str, numbers: np.ndarray) -> pa.Array:
+    """Each number behind a prefix."""
     return pc.binary_join_element_wise(prefix, pa.array(numbers).cast(pa.string()), "")
 
 
-def _repeated(text: str, count: int) -> pa.Array:
+def repeated(text: str, count: int) -> pa.Array:
+    """One text, so many times."""
     return pa.array([text]).take(pa.array(np.zeros(count, np.int64)))
 
 
-def _times(start_us: int, count: int) -> pa.Array:
-    return pa.array(start_us + STEP_US * np.arange(count)).cast(pa.timestamp("us", "UTC"))
+def times(start_us: int, count: int, step_us: int = STEP_US) -> pa.Array:
+    """Times from a start on, each a step after the one before."""
+    return pa.array(start_us + step_us * np.arange(count)).cast(pa.timestamp("us", "UTC"))
 
 
 def _where(rows: np.ndarray, values: pa.Array) -> pa.Array:

@@ -20,8 +20,8 @@ from tests.support.oracle import run_oracle
 from tests.support.oracle_definitions import read_definitions
 from tests.support.programs import random_definitions
 
-EVERY_FEATURE = [(definitions, definitions % 3) for definitions in range(40)]
-SEEDS = [(definitions, log) for definitions in range(25) for log in range(2)]
+EVERY_FEATURE = [(definitions, definitions % 3) for definitions in range(100)]
+SEEDS = [(definitions, log) for definitions in range(50) for log in range(2)]
 
 BASIC_ACTIONS = {"CREDIT", "DEBIT", "COUNTER", "TAG", "UNTAG", "SET_ATTRIBUTE"}
 ACTIONS_OF = {

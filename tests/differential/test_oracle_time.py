@@ -49,7 +49,7 @@ EXPRESSIONS = (
     "5-59/25 23-2 * * *",
 )
 Scope: TypeAlias = "tuple[str | None, str | None, str]"
-SEEDS = [(seed, features) for features in (TIME, TIME | EVERYTHING) for seed in range(12)]
+SEEDS = [(seed, features) for features in (TIME, TIME | EVERYTHING) for seed in range(24)]
 WANTED = {
     *("tier set by DUE", "tier delete by DUE", "counter auto_reset by DUE", "subscription set by DUE"),
     *("automation set by DUE", "automation set by OPERATION", "subscription set by OPERATION"),

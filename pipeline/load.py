@@ -185,9 +185,16 @@ def find_holders(
 
 
 def load_state(
-    connection: duckdb.DuckDBPyConnection, holders: pa.Array, *, has_members: bool = False, has_rewards: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    holders: pa.Array,
+    *,
+    has_programs: bool = True,
+    has_members: bool = False,
+    has_rewards: bool = False,
 ) -> dict[str, pa.Table]:
     """The checkpoint's rows of the given holders (numbers, without repeats) and of all programs and system accounts.
+
+    Without `has_programs` those of the holders alone: a run reads what is not theirs once, and knows it better since.
 
     One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`, `schedule` with the program and key of the event
     that made each; what is known of programs beside their own state left out, profiles and members, and counts of
@@ -195,16 +202,17 @@ def load_state(
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))
-    of_entity = "{0} < 0 OR {0} IN (SELECT number FROM wanted)"
+    others = "true" if has_programs else "false"
+    of_entity = f"{others} AND {{0}} < 0 OR {{0}} IN (SELECT number FROM wanted)"
     filters = {
-        "balances": ("account < 0 OR account // 4 IN (SELECT number FROM wanted)", "account, asset"),
-        "system_balances": ("true", "account, asset"),
+        "balances": (f"{others} AND account < 0 OR account // 4 IN (SELECT number FROM wanted)", "account, asset"),
+        "system_balances": (others, "account, asset"),
         "overdrafts": ("holder IN (SELECT number FROM wanted)", "holder, asset"),
         "counters": (of_entity.format("entity"), "entity, key"),
         "tags": (of_entity.format("entity"), "entity, key"),
         "attributes": (of_entity.format("entity"), "entity, key"),
         "enrollments": ("holder IN (SELECT number FROM wanted)", "holder, program"),
-        "budgets": ("true", "budget"),
+        "budgets": (others, "budget"),
         "tiers": ("holder IN (SELECT number FROM wanted)", "holder, tier"),
         "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
         "holder_statuses": ("holder IN (SELECT number FROM wanted)", "holder"),
@@ -214,7 +222,10 @@ def load_state(
         filters["profiles"] = ("holder IN (SELECT number FROM wanted)", "holder, field")
         filters["members"] = ("holder IN (SELECT number FROM wanted)", "holder, member")
     if has_rewards:
-        filters["reward_counts"] = ("holder = 0 OR holder IN (SELECT number FROM wanted)", "reward, holder")
+        filters["reward_counts"] = (
+            f"{others} AND holder = 0 OR holder IN (SELECT number FROM wanted)",
+            "reward, holder",
+        )
     tables = {}
     for name, (condition, order) in filters.items():
         rows = _table(connection, f"SELECT * FROM store.{name} WHERE {condition} ORDER BY {order}")

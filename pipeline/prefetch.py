@@ -179,7 +179,13 @@ def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     if not len(numbers):
         return None
     has_members, has_rewards = engine.run.terms.has_members, engine.run.needs.has_redemptions
-    rows = load_state(connection, pa.array(numbers, pa.int64()), has_members=has_members, has_rewards=has_rewards)
+    rows = load_state(
+        connection,
+        pa.array(numbers, pa.int64()),
+        has_programs=False,
+        has_members=has_members,
+        has_rewards=has_rewards,
+    )
     # Rows of `holders` are in the order of their numbers, as the numbers are.
     kinds = rows["holders"].column("kind").to_numpy()
     statuses = np.full(len(numbers), int(Status.ACTIVE))
@@ -188,20 +194,24 @@ def _load_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, numbers
     for partition, state in enumerate(engine.states):
         own = numbers % len(engine.states) == partition
         add_holders(state, numbers[own], statuses[own], kinds=kinds[own])
-        is_all = len(engine.states) == 1
-        _load(engine, state, rows if is_all else {n: _of_holders(n, table, numbers[own]) for n, table in rows.items()})
+        _load(engine, state, rows if own.all() else _of_holders(rows, numbers[own]))
     return rows["holders"]
 
 
-def _of_holders(name: str, table: pa.Table, numbers: Int64s) -> pa.Table:
-    """The rows of these holders alone: programs were loaded at the start."""
+def _of_holders(tables: dict[str, pa.Table], numbers: Int64s) -> dict[str, pa.Table]:
+    """The rows of these holders alone, of tables of several partitions' holders."""
+    holders = pa.array(numbers, pa.int64())
+    return {name: _rows_of(table, holders) for name, table in tables.items()}
+
+
+def _rows_of(table: pa.Table, holders: pa.Array) -> pa.Table:
     column = next((column for column in ("account", "entity", "holder") if column in table.column_names), None)
-    if column is None or name == "system_balances":
+    if column is None:
         return table
     entities = table.column(column)
     if column == "account":
         entities = pc.shift_right(entities, 2)
-    return table.filter(pc.is_in(entities, value_set=pa.array(numbers, pa.int64())))
+    return table.filter(pc.is_in(entities, value_set=holders))
 
 
 def _load(engine: Engine, state: State, tables: dict[str, pa.Table]) -> None:

@@ -436,3 +436,20 @@ def test_advance_moves_the_clock_and_not_back(shop: Shop) -> None:
     with pytest.raises(Refused, match="before the book clock"):
         advance(AdvanceRequest(book=shop.book, to_us=to - 1, wall_clock_us=WALL))
     assert shop.is_whole()
+
+
+# --- what a run has read once ---------------------------------------------------------------------------------------
+
+
+def test_members_read_in_a_later_batch_bring_no_old_state_of_the_program(tmp_path: Path) -> None:
+    """A program's wallet and counters are read once; the checkpoint is older than what the run has done since."""
+    pay: Row = {"type": "CREDIT", "asset": "CASH", "amount": "event.n"}
+    in_all: Row = {"type": "COUNTER", "target": {"type": "PROGRAM"}, "key": "paid", "value": "event.n"}
+    shop = Shop(tmp_path, (program("shop", rule("pay", "event.n > 0", pay, in_all)),))
+    names = ("alice", "bob", "carol")
+    shop.run(fund("fund", "05-01T00", 100), *(event(f"first-{who}", "05-01T01", 10, who) for who in names))
+    later = [event(f"then-{who}", f"05-02T0{hour}", 10, who) for hour, who in enumerate(names)]
+    shop.run(*later, batch_records=1)
+    assert shop.ask("SELECT amount FROM balances WHERE entity_type = 'PROGRAM'") == [(40,)]
+    assert shop.ask("SELECT value FROM counters WHERE key = 'paid'") == [("60",)]
+    assert shop.is_whole()

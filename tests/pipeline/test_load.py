@@ -85,6 +85,19 @@ def test_state_is_that_of_the_asked_holders_and_of_all_programs(
     assert state["enrollments"].to_pylist() == [{"holder": 2, "program": 1, "status": 1}]
 
 
+def test_state_of_holders_alone_has_nothing_of_programs(connection: duckdb.DuckDBPyConnection) -> None:
+    everything = load.load_state(connection, pa.array([2]), has_rewards=True)
+    state = load.load_state(connection, pa.array([2]), has_programs=False, has_rewards=True)
+    assert state.keys() == everything.keys()
+    assert state["balances"].column("account").to_pylist() == [9]
+    assert state["system_balances"].num_rows == state["budgets"].num_rows == 0
+    for name in ("counters", "tags", "attributes"):
+        own = [row for row in everything[name].to_pylist() if row["entity"] > 0]
+        assert state[name].to_pylist() == own
+    assert all(row["holder"] > 0 for row in state["reward_counts"].to_pylist())
+    assert state["open_lots"].equals(everything["open_lots"])
+
+
 def test_state_of_nobody_is_that_of_the_programs(connection: duckdb.DuckDBPyConnection) -> None:
     state = load.load_state(connection, pa.array([], pa.int64()))
     assert state["balances"].column("account").to_pylist() == [-1]

@@ -383,7 +383,8 @@ def _json_event_data(column: pa.Array | None, doubtful: Bools, intake: Intake) -
     is_text = column is not None and _is_text(column.type)
     texts = from_arrow(column if is_text else pa.nulls(len(doubtful), pa.string()))
     starts, ends = texts.offsets[:-1], texts.offsets[1:]
-    scan = scan_objects(texts.data, starts, ends, build_trie(intake.paths), len(intake.paths))
+    trie = build_trie(intake.paths)
+    scan = scan_objects(texts.data, starts, ends, trie, len(intake.paths), notes_unknown=False)
     plain = texts.present & (scan.status == PLAIN) & (ends - starts <= EVENT_DATA_BYTES_MAX)
     if is_text:
         plain &= utf8_rows(column)

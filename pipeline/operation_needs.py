@@ -16,13 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger.schema import Int64s, OperationType, StateType
-from earnbook.pipeline.operation_columns import MONEY_TYPES
+from earnbook.pipeline.operation_fields import SPECIFICATIONS
 
 REDEMPTION_TYPES = frozenset({OperationType.REDEEM, OperationType.REDEEM_ITEM, OperationType.REVERSE_REDEMPTION})
 """Types that need the targets of redemptions and the counts of rewards."""
-
-_LISTING = (int(OperationType.HOLD), int(OperationType.RELEASE), int(OperationType.FORFEIT))
-"""Types that may list lots."""
 
 MEMBER_TYPES = frozenset(
     {
@@ -47,6 +44,16 @@ _KEY_FIELDS = {
     OperationType.SET_ATTRIBUTES: StateType.ATTRIBUTE,
     OperationType.REMOVE_ATTRIBUTE: StateType.ATTRIBUTE,
 }
+
+
+def _types_with(*names: str) -> list[int]:
+    """The types that have one of these fields."""
+    return [int(spec.code) for spec in SPECIFICATIONS.values() if not spec.fields.keys().isdisjoint(names)]
+
+
+_KEYED = [int(kind) for kind in _KEY_FIELDS]
+_NAMING = _types_with("attributes", "tags")
+_LISTING = _types_with("lot_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,11 @@ def operation_needs(operations: Iterator[tuple[Int64s, pa.Array]]) -> OperationN
         types.update(np.unique(kinds).tolist())
         listing = fields.filter(pa.array(np.isin(kinds, _LISTING)))
         has_lots = has_lots or bool(pc.any(pc.match_substring(listing, '"lot_ids":')).as_py())
-        is_other = ~np.isin(kinds, MONEY_TYPES)
-        others, texts = kinds[is_other], fields.filter(pa.array(is_other))
-        is_keyed = np.isin(others, [int(kind) for kind in _KEY_FIELDS])
-        is_keyed |= pc.match_substring_regex(texts, '"(attributes|tags)":').to_numpy(zero_copy_only=False)
-        for kind, text in zip(others[is_keyed].tolist(), texts.filter(pa.array(is_keyed)).to_pylist(), strict=True):
+        is_keyed = np.isin(kinds, _KEYED)
+        may_name = np.flatnonzero(np.isin(kinds, _NAMING) & ~is_keyed)
+        names_some = pc.match_substring_regex(fields.take(pa.array(may_name)), '"(attributes|tags)":')
+        is_keyed[may_name] = names_some.to_numpy(zero_copy_only=False)
+        for kind, text in zip(kinds[is_keyed].tolist(), fields.filter(pa.array(is_keyed)).to_pylist(), strict=True):
             names.update(_names_of(OperationType(kind), json.loads(text)))
     return OperationNeeds(
         names=tuple(sorted(names)),

@@ -122,14 +122,11 @@ def is_countable(delta: Fraction) -> bool:
 
     128 bits of its mantissa are what a result has room for.
     """
-    is_short = (delta * 10**COUNTER_DECIMALS).denominator == 1
-    return is_short and abs(delta) < 2 * COUNTER_LIMIT and abs(mantissa_of(delta)) < 2**127
-
-
-def mantissa_of(value: Fraction) -> int:
-    """The digits of a decimal without trailing zeros behind the point."""
-    decimals = next(n for n in range(COUNTER_DECIMALS + 1) if (value * 10**n).denominator == 1)
-    return int(value * 10**decimals)
+    exponent = exact_decimal(delta).as_tuple().exponent
+    assert isinstance(exponent, int), "a finite number"
+    decimals = max(-exponent, 0)
+    is_near = abs(delta) < 2 * COUNTER_LIMIT
+    return decimals <= COUNTER_DECIMALS and is_near and abs(delta) * 10**decimals < 2**127
 
 
 def counter_value(value: Fraction) -> Decimal:

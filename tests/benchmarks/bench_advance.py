@@ -9,24 +9,20 @@ that the day posts as expired are compared with one SQL query over the lots of t
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from earnbook.pipeline.config import AdvanceRequest, ClockMode, RunReport, RunRequest
-from earnbook.pipeline.drive import advance, run
-from tests.benchmarks.bench_operations import DEFINITIONS, OPENING_US, SEED, repeated, texts, times
+from earnbook.pipeline.config import AdvanceRequest, RunReport
+from earnbook.pipeline.drive import advance
+from tests.benchmarks.apart import run_apart, run_files, run_on_copy, show_job
+from tests.benchmarks.measure import options_in_folder
+from tests.benchmarks.records import DAY_US, OPENING_US, SEED, event_table, repeated, times
 
-DAY_US = 86_400_000_000
 LIFE_US = 365 * DAY_US
 
 
@@ -36,18 +32,14 @@ def main(description: str | None) -> None:
     parser.add_argument("--participants", type=int, default=1_000_000)
     parser.add_argument("--lots", type=int, default=10_000_000)
     parser.add_argument("--days", type=int, default=50)
-    parser.add_argument("--folder", type=Path, help="keep the files here instead of in a temporary folder")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="earnbook-bench-") as temporary:
-        folder = options.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
+    with options_in_folder(parser) as (options, folder):
         measure(options.participants, options.lots, options.days, folder)
 
 
 def measure(participants: int, lots: int, days: int, folder: Path) -> None:
-    """Makes the book, then both runs, each in a process of its own on a copy; prints a table."""
+    """Makes the book, then both runs on copies of it; prints a table."""
     per_day = lots // days
-    book = folder / "book.duckdb"
+    book = folder / f"book_{participants}_{lots}_{days}.duckdb"
     if not book.exists():
         _make_book(book, folder, participants, per_day, days)
     due_from = OPENING_US + LIFE_US
@@ -55,19 +47,12 @@ def measure(participants: int, lots: int, days: int, folder: Path) -> None:
     expected = due_points(book, due_from, due_from + DAY_US - 1)
     credit = folder / "credit.parquet"
     pq.write_table(crediting_events(per_day, participants, due_from - DAY_US // 2, DAY_US // 4, "credit-"), credit)
-    reports = {}
-    for name, job, argument in (
-        ("advance", advance_to, due_from + DAY_US - 1),
-        ("credits", run_file, credit),
-    ):
-        print(f"\r{name} …   ", end="", file=sys.stderr, flush=True)
-        copy = folder / f"book_{name}.duckdb"
-        shutil.copyfile(book, copy)
-        reports[name] = _apart(job, copy, argument)
-    posted = expired_points(folder / "book_advance.duckdb")
+    advanced, after = run_on_copy("advance", advance_to, book, due_from + DAY_US - 1)
+    credited, _ = run_on_copy("credits", run_files, book, [credit])
+    posted = expired_points(after)
     if posted != expected:
         sys.exit(f"the day posts {posted} minor units, its lots have {expected}")
-    _show(reports["advance"], reports["credits"], posted)
+    _show(advanced, credited, posted)
 
 
 def _make_book(book: Path, folder: Path, participants: int, per_day: int, days: int) -> None:
@@ -80,27 +65,8 @@ def _make_book(book: Path, folder: Path, participants: int, per_day: int, days: 
         parts.append(part)
     made = folder / "made.duckdb"
     print("\rmaking the book …   ", end="", file=sys.stderr, flush=True)
-    _apart(run_files, made, [str(part) for part in parts])
+    run_apart(run_files, made, parts)
     made.rename(book)
-
-
-def _apart(job: Callable[[Path, Any], RunReport], book: Path, argument: object) -> RunReport:
-    """One job in a new process, so that its peak of memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        report: RunReport = pool.apply(job, (book, argument))
-    if not report.ties or report.failed or report.rejected:
-        sys.exit(f"{job.__name__}: ties {report.ties}, failed {report.failed}, rejected {report.rejected}")
-    return report
-
-
-def run_files(book: Path, sources: list[str]) -> RunReport:
-    """A run of files; the module's level, so that another process finds it."""
-    return run(RunRequest(book=book, inputs=tuple(sources), config=DEFINITIONS, clock=ClockMode.EVENT))
-
-
-def run_file(book: Path, source: Path) -> RunReport:
-    """A run of one file."""
-    return run_files(book, [str(source)])
 
 
 def advance_to(book: Path, to_us: int) -> RunReport:
@@ -137,18 +103,10 @@ def crediting_events(
 ) -> pa.Table:
     """Events over a span of time that each credit points in a lot of a year."""
     random = np.random.default_rng(seed)
-    data = pa.StructArray.from_arrays(
-        [repeated("points", count), pa.array(random.integers(1, 100, count))], names=["type", "amount"]
-    )
-    return pa.table(
-        {
-            "program_id": repeated("loyalty", count),
-            "idempotency_key": texts(prefix, np.arange(count)),
-            "event_timestamp": times(start_us, count, max(span_us // max(count, 1), 1)),
-            "external_id": texts("p", random.integers(0, participants, count)),
-            "event_data": data,
-        }
-    )
+    amounts = pa.array(random.integers(1, 100, count))
+    data = pa.StructArray.from_arrays([repeated("points", count), amounts], names=["type", "amount"])
+    when = times(start_us, count, max(span_us // max(count, 1), 1))
+    return event_table(prefix, when, random.integers(0, participants, count), data)
 
 
 def _show(advanced: RunReport, credited: RunReport, posted: int) -> None:
@@ -156,10 +114,7 @@ def _show(advanced: RunReport, credited: RunReport, posted: int) -> None:
     print(f"credits               {credited.entries:>14,}")
     print(f"advance / credits     {advanced.seconds / credited.seconds:>14,.2f}")
     for name, report in (("advance", advanced), ("credits", credited)):
-        print(f"{name:<22}{report.seconds:>14,.2f}   s   {report.entries / report.seconds:,.0f} entries/s")
-        print(f"  peak memory         {report.peak_memory_bytes / 2**30:>14,.2f}   GiB")
-        for stage, seconds in sorted(report.stage_seconds.items(), key=lambda item: -item[1]):
-            print(f"  {stage:<20}{seconds:>14,.2f}   s")
+        show_job(name, report, f"{report.entries / report.seconds:,.0f} entries/s")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-from earnbook.pipeline.config import ClockMode, Progress, RunRequest
+from earnbook.pipeline.config import ClockMode, Progress, RunReport, RunRequest
 from earnbook.pipeline.drive import run
 from earnbook.pipeline.generate import GenerateRequest, generate_events
 
@@ -33,12 +34,19 @@ def main(description: str | None, definitions: Path, *, operations: Sequence[Map
     parser.add_argument("--days", type=int, default=180)
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--definitions", type=Path, default=definitions)
+    with options_in_folder(parser) as (options, folder):
+        measure(options, folder, operations)
+
+
+@contextmanager
+def options_in_folder(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Namespace, Path]]:
+    """The options given, and the folder for the benchmark's files: that of `--folder`, or a temporary one."""
     parser.add_argument("--folder", type=Path, help="keep the files here instead of in a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="earnbook-bench-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        measure(options, folder, operations)
+        yield options, folder
 
 
 def measure(options: argparse.Namespace, folder: Path, operations: Sequence[Mapping[str, object]]) -> None:
@@ -76,11 +84,16 @@ def measure(options: argparse.Namespace, folder: Path, operations: Sequence[Mapp
     print(f"book bytes/event      {book.stat().st_size / report.events:>14,.1f}   on disk")
     print(f"peak memory           {report.peak_memory_bytes / 2**30:>14,.2f}   GiB")
     print(f"run                   {report.seconds:>14,.2f}   s")
-    for stage, seconds in sorted(report.stage_seconds.items(), key=lambda item: -item[1]):
-        print(f"  {stage:<20}{seconds:>14,.2f}   s")
+    show_stages(report)
     print(f"floor                 {floor:>14,.2f}   s   (read {read_seconds:.2f} + write {write_seconds:.2f})")
     print(f"run / floor           {report.seconds / floor:>14,.2f}")
     print(f"bailed events         {sum(report.bailed.values()):>14,}")
+
+
+def show_stages(report: RunReport) -> None:
+    """The seconds of each stage of a run, the longest first."""
+    for stage, seconds in sorted(report.stage_seconds.items(), key=lambda item: -item[1]):
+        print(f"  {stage:<20}{seconds:>14,.2f}   s")
 
 
 def _stored(book: Path) -> tuple[dict[str, int], int]:

@@ -8,6 +8,7 @@ import click
 
 from earnbook.jobs.options import TIME, TIME_TO, Output, book_option, output_options
 from earnbook.jobs.output import say, write_rows
+from earnbook.jobs.report_html import command as html_command
 from earnbook.pipeline.reports import LedgerSummaryRequest, ledger_summary
 
 
@@ -19,7 +20,11 @@ def command() -> None:
     Examples:
       earnbook report ledger-summary --book shop.duckdb
       earnbook report ledger-summary --book shop.duckdb --from 2026-01-01 --to 2026-01-31
+      earnbook report html --book shop.duckdb -o shop.html
     """
+
+
+command.add_command(html_command)
 
 
 @command.command("ledger-summary")

@@ -36,3 +36,7 @@ class BookLocked(BookError):
 
 class IntegrityError(EarnbookError):
     """An invariant broke before commit: a defect, never a user's mistake. The batch is not committed."""
+
+
+class MissingExtra(EarnbookError):
+    """A command that needs libraries of an extra which is not installed."""

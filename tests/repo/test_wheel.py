@@ -60,7 +60,14 @@ def test_it_has_every_module_under_its_installed_name(names: set[str]) -> None:
 
 
 def test_it_has_the_data_files_and_type_markers(names: set[str]) -> None:
-    data = {f"earnbook/{path.relative_to(ROOT)}" for package in PACKAGES for path in (ROOT / package).glob("*.sql")}
+    patterns = ("*.sql", "*.jinja", "*.css")
+    data = {
+        f"earnbook/{path.relative_to(ROOT)}"
+        for package in PACKAGES
+        for pattern in patterns
+        for path in (ROOT / package).glob(pattern)
+    }
+    assert {Path(name).suffix for name in data} == {Path(pattern).suffix for pattern in patterns}
     assert data | {f"earnbook/{package}/py.typed" for package in PACKAGES} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 

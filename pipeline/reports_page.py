@@ -1,0 +1,88 @@
+"""`report html`: the whole picture of a book on one page.
+
+In: a book. Out: the text of the page. What stands on it is what the reports say: they are read here, at one state of
+the book, and turned into sections of cards, charts and tables; nothing is computed but sums of their counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from earnbook.pipeline.errors import MissingExtra
+from earnbook.pipeline.reports import LedgerSummaryRequest, Report, ledger_summary
+from earnbook.pipeline.reports_page_model import Page, cell
+from earnbook.pipeline.reports_page_records import failures_section, runs_section
+from earnbook.pipeline.reports_page_value import summary_section
+from earnbook.pipeline.reports_query import reading
+from earnbook.pipeline.reports_records import BookFacts, book_facts, failures, rejects, run_history
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageReports:
+    """The reports that a page is made of, all of one state of the book."""
+
+    facts: BookFacts
+    summary: Report
+    failures: Report
+    rejects: Report
+    runs: Report
+
+
+def report_page(book: Path) -> str:
+    """The page of a book as HTML; the same book gives the same text.
+
+    Raises:
+        MissingExtra: the libraries of `earnbook[html]` are not installed.
+        EarnbookError: the book cannot be read, or one of its reports does not tie.
+    """
+    try:
+        from earnbook.pipeline.reports_page_html import render_page
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("earnbook"):
+            raise
+        raise MissingExtra(
+            f"a page is drawn with {error.name}, which is not installed", "Run: pip install 'earnbook[html]'"
+        ) from error
+    return render_page(page_of(read_page_reports(book)))
+
+
+def read_page_reports(book: Path) -> PageReports:
+    """All reports of a page."""
+    # While this session is open no other process can commit between two reports.
+    with reading(book):
+        return PageReports(
+            facts=book_facts(book),
+            summary=ledger_summary(LedgerSummaryRequest(book=book)),
+            failures=failures(book),
+            rejects=rejects(book),
+            runs=run_history(book),
+        )
+
+
+def page_of(reports: PageReports) -> Page:
+    """The page that shows these reports."""
+    sections = (
+        summary_section(reports.summary),
+        failures_section(reports.failures, reports.rejects),
+        runs_section(reports.runs),
+    )
+    return Page(
+        title=reports.facts.organization,
+        subtitle=f"As the book stands at {cell(reports.facts.book_clock)} UTC. Later commits may add to it.",
+        facts=_facts(reports.facts),
+        sections=sections,
+    )
+
+
+def _facts(facts: BookFacts) -> tuple[tuple[str, str], ...]:
+    """What identifies the book, in the order of reading."""
+    return (
+        ("Programs", ", ".join(facts.programs)),
+        ("Assets", ", ".join(facts.assets)),
+        ("Participants", cell(facts.participants)),
+        ("Entries", cell(facts.entries)),
+        ("Batches", cell(facts.batches)),
+        ("Ruleset", cell(facts.ruleset_version)),
+        ("Newest seal", facts.last_seal),
+    )

@@ -30,6 +30,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "retry": CommandEntry("earnbook.jobs.retry", "Process FAILED events again, with the rules and the state of now."),
     "verify": CommandEntry("earnbook.jobs.verify", "Re-read a book: seals, balances, every property."),
     "report": CommandEntry("earnbook.jobs.report", "Figures over a whole book."),
+    "reconcile": CommandEntry("earnbook.jobs.reconcile", "Compare a book with an outside file, key by key."),
     "show": CommandEntry("earnbook.jobs.show", "One thing of a book, explained."),
     "definitions": CommandEntry("earnbook.jobs.definitions", "Check, load and describe definitions."),
     "rules": CommandEntry("earnbook.jobs.rules", "Compile rules, show how they will run, and try one of them."),

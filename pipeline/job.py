@@ -52,7 +52,7 @@ from earnbook.pipeline.retries import retry_rows, rows_with_retries
 from earnbook.pipeline.ruleset import RulesetLoad, definition_rows, number_objects, ruleset_in_force
 from earnbook.pipeline.run_results import NO_RECORDS, RunResults
 from earnbook.pipeline.schema import BATCH_TABLES
-from earnbook.pipeline.source_mapping import SourceMapping
+from earnbook.pipeline.source_input import SourceMapping
 from earnbook.pipeline.stage import Staged, StagedSource, StageRequest, stage_inputs
 from earnbook.pipeline.standing import standing_of
 from earnbook.pipeline.store import Book

@@ -8,60 +8,26 @@ order is not defined by SQL, so input positions are the rank by (timestamp, idem
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from io import BufferedReader
+from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from earnbook.ledger.schema import Int64s
-from earnbook.pipeline.errors import SourceError
-from earnbook.pipeline.intake import RowMistake
-from earnbook.pipeline.intake_columns import Conformed, Intake, reject_of
-from earnbook.pipeline.intake_json import NumberText, Value, write_json
+from earnbook.pipeline.intake_columns import Conformed, Intake
 from earnbook.pipeline.order import canonical_payload
-from earnbook.pipeline.records import RECORD_FIELDS, Reject, RejectReason
+from earnbook.pipeline.records import RECORD_FIELDS, Reject
 from earnbook.pipeline.source_bytes import Bools
-from earnbook.pipeline.source_columns import ROWS_MAX, check_layout, read_tables
-from earnbook.pipeline.source_csv import CsvReader
-from earnbook.pipeline.source_files import InputFile, InputStream, open_stream
-from earnbook.pipeline.source_ndjson import line_blocks, raw_text, read_line
-from earnbook.pipeline.source_purity import find_impurity
-from earnbook.pipeline.source_read import OnRead, misshapen_reject, open_tables
-from earnbook.pipeline.source_text import utf8_rows
+from earnbook.pipeline.source_columns import check_layout, read_tables
+from earnbook.pipeline.source_files import InputFile
+from earnbook.pipeline.source_input import InputTable, SourceMapping, input_session, mapped_rows
+from earnbook.pipeline.source_read import OnRead
 from earnbook.pipeline.stage_store import RecordStore
 
-INPUT_MEMORY = "1GiB"
-"""What DuckDB may use for the input table and the query; beyond that it uses a temporary directory."""
-
-_BUFFER_BYTES = 1 << 20
-_NOT_UTF8 = RowMistake(RejectReason.UNPARSEABLE_ROW, "", "the row is not UTF-8: save the file as UTF-8")
 _KEYS = pa.schema([RECORD_FIELDS.field(name) for name in ("timestamp", "idempotency_key", "key_hash")])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceMapping:
-    """A definition of `sources`: the query (None: the columns are records as they are), format, zone of bare times."""
-
-    name: str
-    select: str | None = None
-    format: str | None = None
-    timezone: str | None = None
-
-
-def check_mapping(mapping: SourceMapping) -> None:
-    """Raise SourceError where the query of a mapping is not a pure query of `input`."""
-    why = None if mapping.select is None else find_impurity(mapping.select)
-    if why is not None:
-        raise SourceError(
-            f"source {mapping.name}: {why}",
-            "A mapping is one SELECT over the table `input`, without clock, chance, other tables or files.",
-        )
 
 
 class MappedReader:
@@ -74,110 +40,32 @@ class MappedReader:
     def __init__(
         self, file: InputFile, mapping: SourceMapping, intake: Intake, on_read: OnRead, scratch: Path | None
     ) -> None:
-        self._file = file
-        self._mapping = mapping
+        self._name = f"{file.name} (source {mapping.name})"
+        self._timezone = mapping.timezone
         self._select = mapping.select or "SELECT * FROM input"
         self._intake = intake
-        self._on_read = on_read
         self._scratch = scratch
-        self.sha256 = ""
+        self._input = InputTable(file, on_read, source=intake.source)
         self.mapping_sha256 = hashlib.sha256(self._select.encode()).hexdigest()
         self.input_rows = 0
-        self.set_aside: list[Reject] = []
 
     def __iter__(self) -> Iterator[Conformed]:
         """Conformed rows of the query's result; raises SourceError where it fails or has no usable columns."""
-        name = f"{self._file.name} (source {self._mapping.name})"
-        with tempfile.TemporaryDirectory(prefix="earnbook-map-", dir=self._scratch) as scratch:
-            config: dict[str, str | bool | int | float | list[str]] = {
-                "threads": "1",
-                "memory_limit": INPUT_MEMORY,
-                "temp_directory": scratch,
-                "preserve_insertion_order": "true",
-            }
-            with duckdb.connect(":memory:", config=config) as connection:
-                self._load(connection)
-                try:
-                    result = connection.sql(self._select).to_arrow_reader(ROWS_MAX)
-                    layout = check_layout(result.schema.names, name, is_cells=False, timezone=self._mapping.timezone)
-                    yield from read_tables(result, layout, name, self._intake)
-                except (duckdb.Error, pa.ArrowInvalid) as error:
-                    raise SourceError(f"{name}: the mapping failed: {error}", "Correct its SQL.") from error
+        with input_session(self._scratch) as connection:
+            self.input_rows = self._input.fill(connection)
+            with mapped_rows(connection, self._select, self._name) as result:
+                layout = check_layout(result.schema.names, self._name, is_cells=False, timezone=self._timezone)
+                yield from read_tables(result, layout, self._name, self._intake)
 
-    def _load(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Fill the table `input`, then lock the connection down."""
-        schema, batches = self._open()
-        rows = pa.RecordBatchReader.from_batches(schema, batches)
-        connection.register("file_rows", rows)
-        connection.execute("CREATE TABLE input AS SELECT * FROM file_rows")
-        connection.unregister("file_rows")
-        count = connection.execute("SELECT count(*) FROM input").fetchone()
-        self.input_rows = (count[0] if count else 0) + len(self.set_aside)
-        for setting in (
-            "TimeZone = 'UTC'",
-            "python_enable_replacements = false",
-            "enable_external_access = false",
-            "autoinstall_known_extensions = false",
-            "autoload_known_extensions = false",
-            "lock_configuration = true",
-        ):
-            connection.execute(f"SET {setting}")
+    @property
+    def set_aside(self) -> list[Reject]:
+        """Rows of the file that never reached the query."""
+        return self._input.set_aside
 
-    def _open(self) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-        if self._file.format in ("parquet", "arrow"):
-            tables = open_tables(self._file, self._on_read)
-            self.sha256 = tables.sha256
-            return tables.schema, tables.batches
-        if self._file.format == "ndjson":
-            rows = self._ndjson_rows()
-            return rows.schema, iter(rows.to_batches())
-        stream = open_stream(self._file, self._on_read)
-        reader = CsvReader(BufferedReader(stream, _BUFFER_BYTES), self._file.name)
-        schema = pa.schema([pa.field(name, pa.string()) for name in reader.names])
-        return schema, self._csv_rows(reader, schema, stream)
-
-    def _csv_rows(self, reader: CsvReader, schema: pa.Schema, stream: InputStream) -> Iterator[pa.RecordBatch]:
-        """Cells as texts; misshapen rows and those that are not UTF-8 are set aside."""
-        for block in reader:
-            self.set_aside += (misshapen_reject(row, self._intake.source) for row in block.misshapen)
-            columns = [column.combine_chunks() for column in block.cells.columns]
-            good = np.ones(len(block.cells), np.bool_)
-            for column in columns:
-                good &= utf8_rows(column)
-            for index in np.flatnonzero(~good).tolist():
-                cells: dict[str, Value] = {
-                    name: raw_text(column[index].as_py()) for name, column in zip(reader.names, columns, strict=True)
-                }
-                self._set_aside(int(block.source_rows[index]), _NOT_UTF8, write_json(cells))
-            chosen = pa.array(np.flatnonzero(good))
-            arrays = [column.take(chosen).view(pa.string()) for column in columns]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        self.sha256 = stream.sha256()
-        stream.close()
-
-    def _ndjson_rows(self) -> pa.Table:
-        """Members as texts, objects and lists as JSON text; a column for every member of any row."""
-        rows: list[dict[str, str | None]] = []
-        stream = open_stream(self._file, self._on_read)
-        line = 0
-        with BufferedReader(stream, _BUFFER_BYTES) as buffered:
-            for block in line_blocks(buffered, self._file.name):
-                for data in block.removesuffix(b"\n").split(b"\n"):
-                    line += 1
-                    if not data.strip():
-                        continue
-                    try:
-                        row = read_line(data)
-                    except RowMistake as mistake:
-                        self._set_aside(line, mistake, raw_text(data))
-                        continue
-                    rows.append({name: _bare_text(value, row.texts[name]) for name, value in row.values.items()})
-            self.sha256 = stream.sha256()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
-
-    def _set_aside(self, source_row: int, mistake: RowMistake, raw: str) -> None:
-        self.set_aside.append(reject_of(mistake, self._intake.source, source_row, raw))
+    @property
+    def sha256(self) -> str:
+        """The hash of the file's bytes."""
+        return self._input.sha256
 
 
 def rank_records(store: RecordStore, rejects: list[Reject], *, first_position: int) -> list[Reject]:
@@ -243,9 +131,3 @@ def _payloads(store: RecordStore, indices: Int64s) -> dict[int, tuple[str, str]]
             payloads[index] = (record["idempotency_key"], canonical_payload(record))
         first += len(chunk)
     return payloads
-
-
-def _bare_text(value: Value, text: str) -> str | None:
-    if value is None:
-        return None
-    return value if isinstance(value, str) and not isinstance(value, NumberText) else text

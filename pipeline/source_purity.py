@@ -88,14 +88,20 @@ def _own_impurities(tree: dict[str, Tree], tables: frozenset[str]) -> Iterator[s
 
 @cache
 def _impure_functions() -> frozenset[str]:
-    """Functions that DuckDB does not call consistent, and macros that use them."""
+    """Functions that DuckDB calls consistent in none of their forms, or volatile in one, and macros that use them.
+
+    Functions that are consistent in some forms (`+`, `year`, `strftime`) depend on the session's time zone in the
+    others, and that is always UTC.
+    """
     with duckdb.connect(":memory:") as connection:
         rows = connection.execute(
             "SELECT DISTINCT lower(function_name), stability, lower(macro_definition) FROM duckdb_functions() "
             "WHERE function_type IN ('scalar', 'aggregate', 'window', 'macro')"
         ).fetchall()
+    consistent = {name for name, stability, _ in rows if stability == "CONSISTENT"}
+    volatile = {name for name, stability, _ in rows if stability == "VOLATILE"}
     # error() is called volatile only so that it is not folded away.
-    impure = {name for name, stability, _ in rows if stability not in (None, "CONSISTENT")} - {"error"}
+    impure = ({name for name, stability, _ in rows if stability is not None} - consistent | volatile) - {"error"}
     impure |= _SESSION_NAMES | {"getenv", "version"}
     macros = {name: set(re.findall(r"\w+", body)) for name, _, body in rows if body}
     while more := {name for name, words in macros.items() if words & impure} - impure:

@@ -24,7 +24,8 @@ from earnbook.pipeline.intake import Contract
 from earnbook.pipeline.intake_columns import Intake
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.source_files import InputFile, find_inputs
-from earnbook.pipeline.source_mapping import MappedReader, SourceMapping, check_mapping, rank_records
+from earnbook.pipeline.source_input import SourceMapping, check_mapping
+from earnbook.pipeline.source_mapping import MappedReader, rank_records
 from earnbook.pipeline.source_read import SourceReader
 from earnbook.pipeline.stage_store import RecordStore
 

@@ -5,7 +5,7 @@ DuckDB keeps a connection busy until a result is read to its end; the helpers he
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 
 def one_row(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] = ()
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] | Mapping[str, object] = ()
 ) -> tuple[Any, ...] | None:
     """The first row of a query, None without one. The result is read to its end, so the connection is free again."""
     rows = connection.execute(query, parameters).fetchall()

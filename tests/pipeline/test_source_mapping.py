@@ -15,7 +15,7 @@ import pytest
 from earnbook.pipeline.config import Order
 from earnbook.pipeline.errors import SourceError
 from earnbook.pipeline.records import RejectReason
-from earnbook.pipeline.source_mapping import SourceMapping, check_mapping
+from earnbook.pipeline.source_input import SourceMapping, check_mapping
 from tests.support.staging import records_of, stage
 
 SELECT = """
@@ -154,6 +154,7 @@ def test_an_impure_mapping_is_refused(select: str, message: str) -> None:
 def test_a_pure_mapping_may_use_ctes_and_lists() -> None:
     check_mapping(mapping("WITH a AS (SELECT * FROM input) SELECT * FROM a, unnest([1, 2]) AS u(x) ORDER BY ALL"))
     check_mapping(mapping("FROM input SELECT json_group_object(a, b) GROUP BY ALL"))
+    check_mapping(mapping("SELECT a + 1 AS a, a - 1 AS b, year(t) AS y, strftime(t, '%Y') AS s FROM input"))
 
 
 def test_a_mapping_that_fails_names_the_source(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "show": CommandEntry("earnbook.jobs.show", "One thing of a book, explained."),
     "definitions": CommandEntry("earnbook.jobs.definitions", "Check, load and describe definitions."),
     "rules": CommandEntry("earnbook.jobs.rules", "Compile rules, show how they will run, and try one of them."),
+    "simulate": CommandEntry("earnbook.jobs.simulate", "Try a whole ruleset over a copy of the book, and compare."),
     "generate": CommandEntry("earnbook.jobs.generate", "Make synthetic events for trials and benchmarks."),
     "sql": CommandEntry("earnbook.jobs.sql", "Query the views of a book, read-only."),
 }

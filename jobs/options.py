@@ -138,6 +138,13 @@ def clock_option(function: Function) -> Function:
     )(function)
 
 
+def horizon_option(function: Function) -> Function:
+    """`--horizon`: how late a timestamp may be; a pair of whether there is no limit, and the time."""
+    return click.option(
+        "--horizon", type=_Horizon(), metavar="TIME|none", help="Refuse timestamps later than this; none: accept all."
+    )(function)
+
+
 def lock_wait_option(function: Function) -> Function:
     """`--lock-wait`: how long to wait for another writer."""
     return click.option(
@@ -192,6 +199,17 @@ class _Clock(click.ParamType[tuple[ClockMode, int | None]]):
         if value in (ClockMode.NOW, ClockMode.EVENT):
             return ClockMode(str(value)), None
         return ClockMode.FIXED, _Time().convert(value, param, ctx)
+
+
+class _Horizon(click.ParamType[tuple[bool, int]]):
+    """`none` or a time."""
+
+    name = "TIME|none"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bool, int]:
+        if isinstance(value, tuple):
+            return value
+        return (True, 0) if value == "none" else (False, TIME.convert(value, param, ctx))
 
 
 class _DurationSeconds(click.ParamType[float]):

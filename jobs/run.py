@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from earnbook.jobs.options import (
-    TIME,
     Output,
     clock_option,
     config_option,
+    horizon_option,
     lock_wait_option,
     max_generated_option,
     new_book_option,
@@ -23,17 +23,6 @@ from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, Ru
 from earnbook.pipeline.drive import run
 
 EXIT_CONDITION_MET = 4
-
-
-class _Horizon(click.ParamType[tuple[bool, int]]):
-    """`none` or a time."""
-
-    name = "TIME|none"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bool, int]:
-        if isinstance(value, tuple):
-            return value
-        return (True, 0) if value == "none" else (False, TIME.convert(value, param, ctx))
 
 
 class _FailOn(click.ParamType[frozenset[str]]):
@@ -69,9 +58,7 @@ class _FailOn(click.ParamType[frozenset[str]]):
     show_default=True,
     help="Order of the log: by timestamp, or as read.",
 )
-@click.option(
-    "--horizon", type=_Horizon(), metavar="TIME|none", help="Refuse timestamps later than this; none: accept all."
-)
+@horizon_option
 @click.option("--allow-late", is_flag=True, help="Under --clock event: accept records mostly over 48 h late.")
 @click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")
 @click.option(

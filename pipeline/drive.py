@@ -27,17 +27,20 @@ from earnbook.pipeline.job import Job
 from earnbook.pipeline.load import StoredRuleset, bring_checkpoint_forward, load_registers
 from earnbook.pipeline.ruleset import RulesetLoad, prepare_ruleset, ruleset_in_force
 from earnbook.pipeline.store import BookMode, open_book
-from earnbook.rules.definitions import load_definitions
+from earnbook.rules.definitions import Definitions, load_definitions
 
 
-def run(request: RunRequest) -> RunReport:
+def run(request: RunRequest, *, given: Definitions | None = None) -> RunReport:
     """The main job: read the inputs, decide every record, commit batches, report.
+
+    `given` are definitions that were loaded already; they go before the request's files.
 
     Raises IssueError for mistakes in definitions; EarnbookError when the job cannot be done: `Refused`, `SourceError`,
     `BookError`, `BookLocked`. Batches that were committed before stay, and the same call does the rest.
     """
     started = time.perf_counter()
-    given = load_definitions(request.config) if request.config is not None else None
+    if given is None and request.config is not None:
+        given = load_definitions(request.config)
     if given is None and not request.book.exists():
         raise Refused(f"there is no book at {request.book}", "Give --book FILE, or --config DIR to make a new one.")
     wall_us = wall_clock_us() if request.wall_clock_us is None else request.wall_clock_us

@@ -14,6 +14,7 @@ import click
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_FINDING = 3
 EXIT_INTERRUPTED = 130
 
 
@@ -67,7 +68,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from earnbook.pipeline.errors import EarnbookError
+        from earnbook.pipeline.errors import EarnbookError, UntiedReport
         from earnbook.rules.issues import IssueError
 
         try:
@@ -75,6 +76,9 @@ class _Commands(click.Group):
         except IssueError as error:
             click.echo(str(error), err=True)
             ctx.exit(EXIT_USAGE)
+        except UntiedReport as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_FINDING)
         except EarnbookError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_FAILED)

@@ -40,3 +40,7 @@ class IntegrityError(EarnbookError):
 
 class MissingExtra(EarnbookError):
     """A command that needs libraries of an extra which is not installed."""
+
+
+class UntiedReport(EarnbookError):
+    """A report whose figures do not bear each other out: the book is damaged, and no figure of it is shown (§20)."""

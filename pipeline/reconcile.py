@@ -27,7 +27,7 @@ from earnbook.pipeline.reconcile_book import (
     load_lines,
 )
 from earnbook.pipeline.reconcile_file import BookAsset, OutsideFile, load_theirs, read_outside
-from earnbook.pipeline.reports import _book_clock, _program_number, _units
+from earnbook.pipeline.reports import report_book, units
 from earnbook.pipeline.reports_query import reading
 from earnbook.pipeline.ruleset import ruleset_in_force
 from earnbook.pipeline.source_input import SourceMapping
@@ -147,16 +147,15 @@ def reconcile(request: ReconcileRequest) -> Reconciliation:
         assets = _book_assets(connection)
         only = None if request.asset is None else _find_asset(assets, request.asset)
         mapping, source_program = _mapping(connection, request)
-        program = _program_number(connection, request.program or source_program)
+        book = report_book(connection, program=request.program or source_program)
         outside = read_outside(OutsideFile(path=request.file, format=request.format, mapping=mapping))
         keys = LINES if request.basis is Basis.TOTAL else ()
         left_out = load_theirs(connection, outside, assets, only=only, keys=keys)
         until = request.to_us if request.to_us is not None else request.as_of_us
-        _load_ours(connection, request.basis, Scope(from_us=request.from_us, until_us=until, program=program))
+        _load_ours(connection, request.basis, Scope(from_us=request.from_us, until_us=until, program=book.program))
         if only is not None:
             connection.execute("DELETE FROM ours WHERE asset <> ?", [only.number])
-        clock = _book_clock(connection)
-        reference = clock if until is None else until
+        reference = book.clock_us if until is None else until
         _compare(connection, assets, request.tolerance, reference)
         totals = _totals(connection, assets)
         return Reconciliation(
@@ -164,7 +163,7 @@ def reconcile(request: ReconcileRequest) -> Reconciliation:
             file=outside.name,
             sha256=outside.sha256,
             until_us=reference,
-            provisional=until is None or until >= clock,
+            provisional=book.is_provisional(until),
             rows=_rows(connection),
             totals=totals,
             aging=_aging(connection),
@@ -181,7 +180,7 @@ def totals_table(totals: tuple[Totals, ...]) -> pa.Table:
         "scale": pa.array([total.scale for total in totals], pa.int8()),
     }
     for name in TOTAL_AMOUNTS:
-        values = [_units(getattr(total, name), total.scale) for total in totals]
+        values = [units(getattr(total, name), total.scale) for total in totals]
         columns[name] = pa.array(values, pa.decimal128(38, scale))
     for status in MatchStatus:
         columns[f"{status.lower()}_keys"] = pa.array([total.counts[status] for total in totals], pa.int64())

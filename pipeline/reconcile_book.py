@@ -7,12 +7,14 @@ entry behind a balance. `known(key, dated_at)` are keys of the other side that t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import pyarrow as pa
 
-from earnbook.pipeline.reports import _last_entry, _range, _sums
+from earnbook.pipeline.reports import LAST_SYSTEM_ACCOUNT, report_book
+from earnbook.pipeline.reports_bounds import last_entry
+from earnbook.pipeline.reports_lines import entries_condition, journal_sums, total
 
 LINES = (
     "opening", "issued", "issuance_returns", "redeemed", "redemption_receipts", "redemption_reversals",
@@ -21,8 +23,8 @@ LINES = (
 )  # fmt: skip
 """The keys of basis `total`: the lines of the liability roll-forward (§20.4). Magnitudes are positive."""
 
-_HOLDER = 3
-"""Account codes above this are holders'."""
+
+_SYSTEM = LAST_SYSTEM_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +44,11 @@ def load_event_effects(connection: duckdb.DuckDBPyConnection, scope: Scope) -> N
         f"""CREATE OR REPLACE TEMP TABLE ours AS
         SELECT e.idempotency_key AS key, m.asset, CAST(sum(m.amount) AS DECIMAL(38, 0)) AS amount, count(*) AS n,
             min(e.event_timestamp) AS dated_at, max(m.last_entry) AS last_entry
-        FROM (SELECT m.log_seq, m.asset, sum(CASE WHEN m.credit > {_HOLDER} THEN m.amount ELSE -m.amount END) AS amount,
+        FROM (SELECT m.log_seq, m.asset, sum(CASE WHEN m.credit > {_SYSTEM} THEN m.amount ELSE -m.amount END) AS amount,
                 max(m.entry_seq) AS last_entry
             FROM store.movements AS m
-            WHERE m.log_seq > 0 AND (m.credit > {_HOLDER}) <> (m.debit > {_HOLDER}) AND {_range(None, first, last)}
+            WHERE m.log_seq > 0 AND (m.credit > {_SYSTEM}) <> (m.debit > {_SYSTEM})
+                AND {entries_condition(None, first, last)}
             GROUP BY ALL) AS m
         JOIN store.events AS e USING (log_seq)
         WHERE {of_program} GROUP BY ALL HAVING sum(m.amount) <> 0"""
@@ -64,13 +67,13 @@ def load_event_effects(connection: duckdb.DuckDBPyConnection, scope: Scope) -> N
 def load_closing_balances(connection: duckdb.DuckDBPyConnection, scope: Scope) -> None:
     """By external id of participants and key of groups: what a holder has, all buckets together."""
     _, last = _entry_bounds(connection, scope)
-    legs = f"SELECT account, asset, amount, last_entry_seq FROM store.current_balances WHERE account > {_HOLDER}"
+    legs = f"SELECT account, asset, amount, last_entry_seq FROM store.current_balances WHERE account > {_SYSTEM}"
     if last is not None or scope.program is not None:
-        within = _range(scope.program, None, last)
+        within = entries_condition(scope.program, None, last)
         legs = f"""SELECT m.credit AS account, m.asset, m.amount, m.entry_seq AS last_entry_seq
-            FROM store.movements AS m WHERE m.credit > {_HOLDER} AND {within}
+            FROM store.movements AS m WHERE m.credit > {_SYSTEM} AND {within}
             UNION ALL SELECT m.debit, m.asset, -m.amount, m.entry_seq
-            FROM store.movements AS m WHERE m.debit > {_HOLDER} AND {within}"""
+            FROM store.movements AS m WHERE m.debit > {_SYSTEM} AND {within}"""
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE ours AS
         SELECT h.external_id AS key, b.asset, CAST(sum(b.amount) AS DECIMAL(38, 0)) AS amount, count(*) AS n,
@@ -97,15 +100,13 @@ def load_closing_balances(connection: duckdb.DuckDBPyConnection, scope: Scope) -
 def load_lines(connection: duckdb.DuckDBPyConnection, scope: Scope) -> None:
     """By line of the roll-forward: its amount in the period, or of all time."""
     first, last = _entry_bounds(connection, scope)
-    during = _sums(connection, scope.program, first=first, last=last)
-    before = {} if first is None else _sums(connection, scope.program, first=None, last=first)
+    book = replace(report_book(connection), program=scope.program)
+    sums = journal_sums(book, [first or 0, last])
     rows = []
-    for asset in sorted(during.keys() | before.keys()):
-        opening = before[asset].net if asset in before else 0
-        lines = dict(during[asset].lines) if asset in during else {}
-        closing = opening + (during[asset].net if asset in during else 0)
-        amounts = lines | {"opening": opening, "closing": closing}
-        rows += [(line, asset, amounts[line]) for line in LINES if amounts.get(line)]
+    for asset in book.assets:
+        opening, during = total(sums, asset.number, 0).net, total(sums, asset.number, 1)
+        amounts = during.lines | {"opening": opening, "closing": opening + during.net}
+        rows += [(line, asset.number, amounts[line]) for line in LINES if amounts.get(line)]
     table = pa.table(
         {
             "key": pa.array([line for line, _, _ in rows], pa.string()),
@@ -128,6 +129,6 @@ def load_lines(connection: duckdb.DuckDBPyConnection, scope: Scope) -> None:
 
 def _entry_bounds(connection: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[int | None, int | None]:
     """The entry before the first that counts, and the last one; None: no bound."""
-    first = None if scope.from_us is None else _last_entry(connection, scope.from_us - 1)
-    last = None if scope.until_us is None else _last_entry(connection, scope.until_us)
+    first = None if scope.from_us is None else last_entry(connection, scope.from_us - 1)
+    last = None if scope.until_us is None else last_entry(connection, scope.until_us)
     return first, last

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earnbook.pipeline.errors import MissingExtra
-from earnbook.pipeline.reports import LedgerSummaryRequest, Report, ledger_summary
+from earnbook.pipeline.reports import Report, ReportRequest
+from earnbook.pipeline.reports_ledger import ledger_summary
 from earnbook.pipeline.reports_page_model import Page, cell
 from earnbook.pipeline.reports_page_records import failures_section, runs_section
 from earnbook.pipeline.reports_page_value import summary_section
@@ -53,7 +54,7 @@ def read_page_reports(book: Path) -> PageReports:
     with reading(book):
         return PageReports(
             facts=book_facts(book),
-            summary=ledger_summary(LedgerSummaryRequest(book=book)),
+            summary=ledger_summary(ReportRequest(book=book)),
             failures=failures(book),
             rejects=rejects(book),
             runs=run_history(book),

@@ -58,7 +58,7 @@ class VerifyReport:
         return tuple(sorted({f.table for f in self.findings if f.batch == bad and f.table is not None}))
 
 
-def _no_listener(_name: str, _position: int, _total: int) -> None:
+def no_listener(_name: str, _position: int, _total: int) -> None:
     """Nobody watches the checks."""
 
 
@@ -68,7 +68,7 @@ def verify_book(
     window: int | None = None,
     lock_wait_seconds: float = 0.0,
     settings: BookSettings | None = None,
-    at_check: CheckListener = _no_listener,
+    at_check: CheckListener = no_listener,
 ) -> VerifyReport:
     """Recomputes seals, checks the properties of §19.4 and refolds state.
 

@@ -107,5 +107,5 @@ def test_a_movement_that_its_type_cannot_have_refuses_the_report(tmp_path: Path)
     with duckdb.connect(path) as connection:
         connection.execute("UPDATE store.movements SET entry_type = 13 WHERE entry_seq = 1")
     refused = run_command("report", "ledger-summary", "--book", path)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 3
     assert "action type 13 has accounts that its type cannot have" in refused.stderr

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from earnbook.pipeline.errors import BookError, MissingExtra
-from earnbook.pipeline.reports import LedgerSummaryRequest, ledger_summary
+from earnbook.pipeline.reports import ReportRequest
+from earnbook.pipeline.reports_ledger import ledger_summary
 from earnbook.pipeline.reports_page import PageReports, page_of, read_page_reports, report_page
 from earnbook.pipeline.reports_page_html import render_page
 from earnbook.pipeline.reports_page_model import cell
@@ -98,7 +99,7 @@ def hostile(table: pa.Table) -> pa.Table:
 
 def test_every_figure_of_the_ledger_summary_is_there(book: Path, page: str) -> None:
     shown = ReadPage(page).tables["Ledger summary, all time"]
-    rows = ledger_summary(LedgerSummaryRequest(book=book)).table.to_pylist()
+    rows = ledger_summary(ReportRequest(book=book)).table.to_pylist()
     assert rows
     expected = [[cell(value, row["scale"]) for name, value in row.items() if name != "scale"] for row in rows]
     assert shown[1:] == expected

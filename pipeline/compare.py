@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from earnbook.ledger.schema import ACCOUNT_BREAKAGE, ActionType, EntityType, EntryType, OperationType, Outcome
-from earnbook.pipeline.reports import line_sums
+from earnbook.pipeline.reports_lines import line_sums
 from earnbook.pipeline.reports_query import reading
 from earnbook.pipeline.show import Section
 from earnbook.pipeline.store import BookSettings

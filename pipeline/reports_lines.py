@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import duckdb
+
 from earnbook.ledger.schema import Bucket, EntryType
-from earnbook.pipeline.reports import LAST_SYSTEM_ACCOUNT, Asset, ReportBook, untied
+from earnbook.pipeline.reports import LAST_SYSTEM_ACCOUNT, Asset, ReportBook, report_book, untied
 
 ISSUED, RETURNED = "issued", "issuance_returns"
 REDEEMED, RECEIVED = "redeemed", "redemption_receipts"
@@ -114,6 +116,16 @@ def journal_sums(
         if sums.of(*sums.lines) != sums.net:
             raise untied(f"the lines of asset number {place.asset} do not add up to the movements of its holders")
     return result
+
+
+def line_sums(
+    connection: duckdb.DuckDBPyConnection, *, first: int = 0, last: int | None = None
+) -> dict[int, dict[str, int]]:
+    """Minor units by asset number and line, without those of 0, of the entries after `first` up to `last`."""
+    book = report_book(connection)
+    sums = journal_sums(book, [first, last])
+    found = {asset.number: total(sums, asset.number, 1).lines for asset in book.assets}
+    return {asset: {line: amount for line, amount in lines.items() if amount} for asset, lines in found.items()}
 
 
 def total(sums: Mapping[Place, Sums], asset: int, *periods: int) -> Sums:

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import click
 
-from earnbook.jobs.options import TIME, Output, book_option, lock_wait_option, max_generated_option, output_options
+from earnbook.jobs.options import (
+    TIME,
+    Output,
+    book_option,
+    lock_wait_option,
+    max_generated_option,
+    output_options,
+    publication_options,
+)
 from earnbook.jobs.output import progress_listener
 from earnbook.jobs.summary import write_summary
-from earnbook.pipeline.config import AdvanceRequest
+from earnbook.pipeline.config import AdvanceRequest, Publication
 from earnbook.pipeline.drive import advance
 
 
@@ -18,10 +26,17 @@ from earnbook.pipeline.drive import advance
 @click.option("--to", "to_us", type=TIME, required=True, help="Book clock to reach; due work at it is done.")
 @click.option("--no-horizon", is_flag=True, help="Allow a time later than a day from now.")
 @max_generated_option
+@publication_options
 @lock_wait_option
 @output_options
 def command(
-    book: Path, to_us: int, no_horizon: bool, max_generated: int | None, lock_wait_seconds: float, output: Output
+    book: Path,
+    to_us: int,
+    no_horizon: bool,
+    max_generated: int | None,
+    publication: Publication,
+    lock_wait_seconds: float,
+    output: Output,
 ) -> None:
     """Do only what falls due up to a time.
 
@@ -32,6 +47,7 @@ def command(
     Examples:
       earnbook advance --book shop.duckdb --to 2026-02-01T00:00:00Z
       earnbook advance --book shop.duckdb --to 2027-01-01 --no-horizon
+      earnbook advance --book shop.duckdb --to 2026-02-01 --read-copy shop-read.duckdb
     """
     with progress_listener(output) as progress:
         report = advance(
@@ -40,6 +56,7 @@ def command(
                 to_us=to_us,
                 no_horizon=no_horizon,
                 max_generated=max_generated,
+                publication=publication,
                 lock_wait_seconds=lock_wait_seconds,
                 progress=progress,
             )

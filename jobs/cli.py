@@ -32,6 +32,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "verify": CommandEntry("earnbook.jobs.verify", "Re-read a book: seals, balances, every property."),
     "report": CommandEntry("earnbook.jobs.report", "Figures over a whole book."),
     "reconcile": CommandEntry("earnbook.jobs.reconcile", "Compare a book with an outside file, key by key."),
+    "export": CommandEntry("earnbook.jobs.export", "Write a book as Parquet by batch, or as text for other ledgers."),
     "show": CommandEntry("earnbook.jobs.show", "One thing of a book, explained."),
     "definitions": CommandEntry("earnbook.jobs.definitions", "Check, load and describe definitions."),
     "rules": CommandEntry("earnbook.jobs.rules", "Compile rules, show how they will run, and try one of them."),

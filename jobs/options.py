@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from earnbook.pipeline.config import ClockMode
+from earnbook.pipeline.config import ClockMode, Publication
 from earnbook.rules.times import parse_duration, parse_timestamp
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -156,6 +156,30 @@ def lock_wait_option(function: Function) -> Function:
         metavar="DURATION",
         help="Wait so long for another process that writes to the book.",
     )(function)
+
+
+def publication_options(function: Function) -> Function:
+    """`--publish DIR --read-copy FILE`; the command gets them as the keyword `publication`."""
+
+    @click.option(
+        "--publish",
+        "publish_directory",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Export the book to DIR as Parquet afterwards, as `export --to` does.",
+    )
+    @click.option(
+        "--read-copy",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Put a copy of the book in the place of FILE afterwards, for readers.",
+    )
+    @functools.wraps(function)
+    def with_publication(*args: Any, publish_directory: Path | None, read_copy: Path | None, **options: Any) -> Any:
+        publication = Publication(directory=publish_directory, read_copy=read_copy)
+        return function(*args, publication=publication, **options)
+
+    return with_publication  # type: ignore[return-value]  # functools.wraps loses the type variable
 
 
 def max_generated_option(function: Function) -> Function:

@@ -14,10 +14,11 @@ from earnbook.jobs.options import (
     lock_wait_option,
     max_generated_option,
     output_options,
+    publication_options,
 )
 from earnbook.jobs.output import progress_listener, say, write_text
 from earnbook.jobs.summary import write_summary
-from earnbook.pipeline.config import ClockMode
+from earnbook.pipeline.config import ClockMode, Publication
 from earnbook.pipeline.retry import RetryRequest, find_failed, operation_lines, retry
 
 
@@ -32,6 +33,7 @@ from earnbook.pipeline.retry import RetryRequest, find_failed, operation_lines, 
 @max_generated_option
 @click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
 @click.option("--dry-run", is_flag=True, help="Print the operations and run nothing.")
+@publication_options
 @lock_wait_option
 @output_options
 def command(
@@ -45,6 +47,7 @@ def command(
     max_generated: int | None,
     prune: bool,
     dry_run: bool,
+    publication: Publication,
     lock_wait_seconds: float,
     output: Output,
 ) -> None:
@@ -63,6 +66,8 @@ def command(
         raise click.UsageError("Say which events: --program, --code, --key, or --all.")
     if everything and (programs or codes or keys):
         raise click.UsageError("--all is every FAILED event: leave out the other choices, or --all.")
+    if dry_run and publication != Publication():
+        raise click.UsageError("A dry run publishes nothing: leave out --publish and --read-copy, or --dry-run.")
     clock_mode, clock_fixed_us = clock
     with progress_listener(output) as progress:
         request = RetryRequest(
@@ -75,6 +80,7 @@ def command(
             clock_fixed_us=clock_fixed_us,
             max_generated=max_generated,
             prune=prune,
+            publication=publication,
             lock_wait_seconds=lock_wait_seconds,
             progress=progress,
             warn=lambda warning: say(output, f"Warning: {warning}"),

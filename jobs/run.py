@@ -15,11 +15,12 @@ from earnbook.jobs.options import (
     max_generated_option,
     new_book_option,
     output_options,
+    publication_options,
 )
 from earnbook.jobs.output import progress_listener, say
 from earnbook.jobs.results import ResultsPath, results_file
 from earnbook.jobs.summary import write_summary
-from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, RunReport, RunRequest
+from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, Publication, RunReport, RunRequest
 from earnbook.pipeline.drive import run
 
 EXIT_CONDITION_MET = 4
@@ -105,6 +106,7 @@ class _FailOn(click.ParamType[frozenset[str]]):
 @click.option(
     "--fail-on", type=_FailOn(), metavar="reject,failed", default=frozenset(), help="Exit with 4 if there are any."
 )
+@publication_options
 @lock_wait_option
 @output_options
 @click.pass_context
@@ -132,6 +134,7 @@ def command(
     prune: bool,
     dry_run: bool,
     fail_on: frozenset[str],
+    publication: Publication,
     lock_wait_seconds: float,
     output: Output,
 ) -> None:
@@ -144,6 +147,7 @@ def command(
     Examples:
       earnbook run --config config/ --book shop.duckdb --clock event events/2026-01-*.ndjson
       earnbook run --book shop.duckdb --source pos_export --clock event export.csv
+      earnbook run --book shop.duckdb --clock event events.csv --publish warehouse/ --read-copy shop-read.duckdb
       zcat events.gz | earnbook run --book shop.duckdb --program loyalty -
     """
     clock_mode, clock_fixed_us = clock
@@ -174,6 +178,7 @@ def command(
                 max_generated=max_generated,
                 evaluations_full=evaluations == "full",
                 dry_run=dry_run,
+                publication=publication,
                 results=results_listener,
                 progress=progress,
                 warn=lambda warning: say(output, f"Warning: {warning}"),

@@ -70,6 +70,16 @@ def _silent(_: Progress | str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Where a job publishes the book when it is done (`pipeline.publish`); None: not at all."""
+
+    directory: Path | None = None
+    """Parquet datasets by batch."""
+    read_copy: Path | None = None
+    """A copy of the book's file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """One `earnbook run` (§3, §4). Times are microseconds since 1970."""
 
@@ -97,6 +107,7 @@ class RunRequest:
     """How many events a batch may generate; None: as `GENERATED_FACTOR` says."""
     evaluations_full: bool = True
     dry_run: bool = False
+    publication: Publication = field(default_factory=Publication)
     kernel: bool = True
     partitions: int = 1
     """By how many threads participants are decided, where they can go apart."""
@@ -119,6 +130,7 @@ class AdvanceRequest:
     no_horizon: bool = False
     horizon_us: int | None = None
     max_generated: int | None = None
+    publication: Publication = field(default_factory=Publication)
     wall_clock_us: int | None = None
     progress: ProgressListener = field(default=_silent)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from earnbook.ledger.schema import Outcome
 from earnbook.pipeline.clock import format_time, wall_clock_us
-from earnbook.pipeline.config import ClockMode, ProgressListener, RunReport, RunRequest, WarningListener
+from earnbook.pipeline.config import ClockMode, ProgressListener, Publication, RunReport, RunRequest, WarningListener
 from earnbook.pipeline.drive import run
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.load import load_registers
@@ -39,6 +39,7 @@ class RetryRequest:
     max_generated: int | None = None
     prune: bool = False
     lock_wait_seconds: float = 0.0
+    publication: Publication = field(default_factory=Publication)
     wall_clock_us: int | None = None
     progress: ProgressListener = field(default=_silent)
     warn: WarningListener = field(default=_silent)
@@ -114,6 +115,7 @@ def retry(request: RetryRequest) -> RunReport | None:
                 max_generated=request.max_generated,
                 prune=request.prune,
                 lock_wait_seconds=request.lock_wait_seconds,
+                publication=request.publication,
                 wall_clock_us=request.wall_clock_us,
                 progress=request.progress,
                 warn=request.warn,

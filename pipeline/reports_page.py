@@ -1,7 +1,7 @@
 """`report html`: the whole picture of a book on one page.
 
 In: a book. Out: the text of the page. What stands on it is what the reports say: they are read here, at one state of
-the book, and turned into sections of cards, charts and tables; nothing is computed but sums of their counts.
+the book, and turned into sections of cards, charts and tables; nothing is computed but sums of their rows.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from pathlib import Path
 
 from earnbook.pipeline.errors import MissingExtra
 from earnbook.pipeline.reports import Report, ReportRequest
-from earnbook.pipeline.reports_ledger import ledger_summary
+from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
+from earnbook.pipeline.reports_liability import liability
+from earnbook.pipeline.reports_lots import expiration_schedule
 from earnbook.pipeline.reports_page_model import Page, cell
 from earnbook.pipeline.reports_page_records import failures_section, runs_section
-from earnbook.pipeline.reports_page_value import summary_section
+from earnbook.pipeline.reports_page_rules import rules_section, tiers_section
+from earnbook.pipeline.reports_page_value import liability_section, months_section, summary_section
 from earnbook.pipeline.reports_query import reading
 from earnbook.pipeline.reports_records import BookFacts, book_facts, failures, rejects, run_history
+from earnbook.pipeline.reports_rules import rule_cost
+from earnbook.pipeline.reports_tiers import tier_distribution, tier_movements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,12 @@ class PageReports:
 
     facts: BookFacts
     summary: Report
+    earn_burn: Report
+    liability: Report
+    expiration: Report
+    rule_cost: Report
+    tiers: Report
+    tier_movements: Report
     failures: Report
     rejects: Report
     runs: Report
@@ -51,10 +62,17 @@ def report_page(book: Path) -> str:
 def read_page_reports(book: Path) -> PageReports:
     """All reports of a page."""
     # While this session is open no other process can commit between two reports.
+    request = ReportRequest(book=book)
     with reading(book):
         return PageReports(
             facts=book_facts(book),
-            summary=ledger_summary(ReportRequest(book=book)),
+            summary=ledger_summary(request),
+            earn_burn=earn_burn(request),
+            liability=liability(request, by_bucket=True),
+            expiration=expiration_schedule(request),
+            rule_cost=rule_cost(request),
+            tiers=tier_distribution(request),
+            tier_movements=tier_movements(request),
             failures=failures(book),
             rejects=rejects(book),
             runs=run_history(book),
@@ -65,6 +83,10 @@ def page_of(reports: PageReports) -> Page:
     """The page that shows these reports."""
     sections = (
         summary_section(reports.summary),
+        months_section(reports.earn_burn),
+        liability_section(reports.liability, reports.expiration),
+        rules_section(reports.rule_cost),
+        tiers_section(reports.tiers, reports.tier_movements),
         failures_section(reports.failures, reports.rejects),
         runs_section(reports.runs),
     )

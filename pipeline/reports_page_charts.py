@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, assert_never
 
@@ -80,19 +80,11 @@ def _draw_columns(chart: ColumnChart) -> Figure:
     figure = Figure(figsize=(_WIDTH / 72, 230 / 72))
     axes = figure.add_subplot()
     places = range(len(chart.labels))
-    up, down = [0.0] * len(places), [0.0] * len(places)
-    for series in chart.series:
-        values = [float(value) for value in series.values]
-        bottoms = [up[i] if value >= 0 else down[i] for i, value in enumerate(values)]
-        axes.bar(places, values, bottom=bottoms, width=0.72, color=_color(series))
-        up = [high + max(value, 0) for high, value in zip(up, values, strict=True)]
-        down = [low + min(value, 0) for low, value in zip(down, values, strict=True)]
-    if chart.line is not None:
-        values = [float(value) for value in chart.line.values]
-        axes.plot(places, values, color=_color(chart.line), linewidth=2, marker="o", markersize=3)
+    for series, values, starts in _stacked(chart.series):
+        axes.bar(places, values, bottom=starts, width=0.72, color=_color(series))
     # A lone column would fill the chart.
     axes.set_xlim(-0.6, max(len(places), 6) - 0.4)
-    shown = _spread(len(places), at_most=7)
+    shown = _spread(len(places), at_most=6)
     axes.set_xticks(shown, [chart.labels[place] for place in shown])
     axes.axhline(0, color=_INK, linewidth=0.8)
     _finish(axes, amounts="y", whole=_is_whole(chart))
@@ -103,11 +95,8 @@ def _draw_bars(chart: BarChart) -> Figure:
     figure = Figure(figsize=(_WIDTH / 72, (50 + 26 * len(chart.labels)) / 72))
     axes = figure.add_subplot()
     places = range(len(chart.labels))
-    ends = [0.0] * len(places)
-    for series in chart.series:
-        values = [float(value) for value in series.values]
-        axes.barh(places, values, left=ends, height=0.66, color=_color(series))
-        ends = [end + value for end, value in zip(ends, values, strict=True)]
+    for series, values, starts in _stacked(chart.series):
+        axes.barh(places, values, left=starts, height=0.66, color=_color(series))
     for place, limit in enumerate(chart.limits):
         if limit is not None:
             axes.plot([float(limit)] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=2)
@@ -116,6 +105,17 @@ def _draw_bars(chart: BarChart) -> Figure:
     axes.axvline(0, color=_INK, linewidth=0.8)
     _finish(axes, amounts="x", whole=_is_whole(chart))
     return figure
+
+
+def _stacked(series: Sequence[Series]) -> Iterator[tuple[Series, list[float], list[float]]]:
+    """Every series with its values and where they begin: those above zero and those below on either side of it."""
+    ends: dict[tuple[int, bool], float] = {}
+    for one in series:
+        values = [float(value) for value in one.values]
+        sides = [(place, value < 0) for place, value in enumerate(values)]
+        starts = [ends.get(side, 0.0) for side in sides]
+        ends |= {side: start + value for side, start, value in zip(sides, starts, values, strict=True)}
+        yield one, values, starts
 
 
 def _finish(axes: Axes, *, amounts: str, whole: bool) -> None:

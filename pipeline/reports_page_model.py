@@ -17,6 +17,13 @@ Row = dict[str, object]
 ROWS_MAX = 50
 """Rows of a table on a page; the report itself has all of them, and the page says so."""
 
+_ROWS_OPEN = 15
+_WORDS_LONG = 24
+
+
+GROUPS_MAX = 8
+"""Assets that get charts of their own, in the order of the report; its tables have all of them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
@@ -29,16 +36,15 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnChart:
-    """Columns over periods, stacked: values above zero upwards, below zero downwards; `line` goes over them."""
+    """Columns over periods, stacked: values above zero upwards, below zero downwards."""
 
     labels: tuple[str, ...]
     series: tuple[Series, ...]
-    line: Series | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarChart:
-    """Bars beside names, first on top, stacked; `limits` are marks that a bar may reach."""
+    """Bars beside names, first on top, stacked like columns; `limits` are marks that a bar may reach."""
 
     labels: tuple[str, ...]
     series: tuple[Series, ...]
@@ -50,9 +56,7 @@ Chart = ColumnChart | BarChart
 
 def legend(chart: Chart) -> tuple[tuple[str, int], ...]:
     """Names and colours of a chart's series; none where one colour needs no name."""
-    line = (chart.line,) if isinstance(chart, ColumnChart) and chart.line is not None else ()
-    every = (*chart.series, *line)
-    return tuple((series.name, series.color) for series in every) if len(every) > 1 else ()
+    return tuple((series.name, series.color) for series in chart.series) if len(chart.series) > 1 else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,20 @@ class PageTable:
     right: frozenset[int]
     left_out: int = 0
     """Rows of the report that are not shown."""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is folded away where it stands by itself."""
+        return len(self.rows) > _ROWS_OPEN
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """How each column is set: figures, long words that paper may break, or short ones that stay in a line."""
+        longest = [max((len(row[i]) for row in self.rows), default=0) for i in range(len(self.columns))]
+        return tuple(
+            "number" if i in self.right else "long" if length > _WORDS_LONG else "short"
+            for i, length in enumerate(longest)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +186,11 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Ro
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups
+
+
+def first_groups(rows: Sequence[Row], key: Callable[[Row], str], *, at_most: int = GROUPS_MAX) -> dict[str, list[Row]]:
+    """The first few groups of rows."""
+    return dict(list(grouped(rows, key).items())[:at_most])
 
 
 def counts_by(rows: Sequence[Row], name: str, count: str) -> list[tuple[str, int]]:

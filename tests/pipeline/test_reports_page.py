@@ -2,80 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from earnbook.pipeline.errors import BookError, MissingExtra
-from earnbook.pipeline.reports import ReportRequest
+from earnbook.pipeline.reports import Report, ReportRequest
 from earnbook.pipeline.reports_ledger import ledger_summary
 from earnbook.pipeline.reports_page import PageReports, page_of, read_page_reports, report_page
 from earnbook.pipeline.reports_page_html import render_page
 from earnbook.pipeline.reports_page_model import cell
-from tests.support.book_maker import BookMaker, make_small_book
+from earnbook.pipeline.reports_query import query_book
+from earnbook.pipeline.reports_records import failures
+from tests.support.book_maker import BookMaker
 from tests.support.command_line import run_command
+from tests.support.page_book import BOOK, CLUB, CONFIG, FLIGHTS, MEMBERS, PARTNERS, make_page_book, run_lines
+from tests.support.read_page import ReadPage
 
 HOSTILE = '<script>alert("$1$")</script> & \'x\' id="a" url(#b)'
-
-VOID = {"meta", "link", "path", "rect", "br"}
-
-
-class ReadPage(HTMLParser):
-    """Reads a page: its text, its tables by caption, its ids, and whether every element is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.tags: set[str] = set()
-        self.text: list[str] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self._caption = ""
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.ids += [str(value) for name, value in attrs if name == "id"]
-        self.links += [str(value) for name, value in attrs if name in ("href", "src", "action", "xlink:href")]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "caption":
-            self._caption = ""
-        elif tag == "tr":
-            self.tables.setdefault(self._caption, []).append([])
-        elif tag in ("th", "td"):
-            self.tables[self._caption][-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-        if self.open and self.open[-1] == "caption":
-            self._caption += data
-        elif self.open and self.open[-1] in ("th", "td"):
-            self.tables[self._caption][-1][-1] += data
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "small.duckdb"
-    make_small_book(path)
-    return path
+    return make_page_book(tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
@@ -88,36 +44,115 @@ def page(reports: PageReports) -> str:
     return render_page(page_of(reports))
 
 
+@pytest.fixture(scope="module")
+def tables(page: str) -> Mapping[str, list[list[str]]]:
+    return ReadPage(page).tables
+
+
 def hostile(table: pa.Table) -> pa.Table:
     """The table with every text made to break out of where it stands."""
     for number, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
-            texts = [HOSTILE if text is not None else None for text in table.column(number).to_pylist()]
+            texts = [text and HOSTILE + text for text in table.column(number).to_pylist()]
             table = table.set_column(number, field.name, pa.array(texts, pa.string()))
     return table
 
 
-def test_every_figure_of_the_ledger_summary_is_there(book: Path, page: str) -> None:
-    shown = ReadPage(page).tables["Ledger summary, all time"]
-    rows = ledger_summary(ReportRequest(book=book)).table.to_pylist()
+def cells(report: Report, *names: str, **chosen: object) -> list[list[str]]:
+    """Columns of a report as a page shows them, of the rows that have these values."""
+    rows = [row for row in report.table.to_pylist() if all(row[name] == value for name, value in chosen.items())]
     assert rows
-    expected = [[cell(value, row["scale"]) for name, value in row.items() if name != "scale"] for row in rows]
-    assert shown[1:] == expected
-    assert "7.50" in [value for row in shown for value in row]
+    return [[cell(row[name], row["scale"] if name in report.amounts else None) for name in names] for row in rows]
 
 
-def test_failures_and_runs_are_those_of_the_reports(reports: PageReports, page: str) -> None:
-    tables = ReadPage(page).tables
-    failed = reports.failures.table.to_pylist()
-    assert failed
-    assert [row[0] for row in tables["Failed records by code"][1:]] == [row["code"] for row in failed]
-    assert [row[-1] for row in tables["Failed records by code"][1:]] == [str(row["records"]) for row in failed]
-    runs = reports.runs.table.to_pylist()
-    at = tables["Runs, newest last"][0].index("Completed")
-    assert [row[at] for row in tables["Runs, newest last"][1:]] == [str(row["completed"]) for row in runs]
+def test_every_figure_of_the_ledger_summary_is_there(
+    book: Path, page: str, tables: Mapping[str, list[list[str]]]
+) -> None:
+    summary = ledger_summary(ReportRequest(book=book))
+    names = [name for name in summary.table.column_names if name != "scale"]
+    assert tables["Ledger summary, all time"][1:] == cells(summary, *names)
+    assert re.search(r"<h3>EUR outstanding</h3>\s*<p class=\"value\">39\.71</p>", page)
 
 
-def test_every_table_has_as_many_cells_in_each_row_as_in_its_head(page: str) -> None:
+def test_months_and_their_balances_are_those_of_earn_burn(
+    reports: PageReports, tables: Mapping[str, list[list[str]]]
+) -> None:
+    names = ("month", "opening_balance", "earned", "redeemed", "expired", "forfeited", "other_adjustments_net")
+    for asset in ("MILES", "EUR"):
+        expected = cells(reports.earn_burn, *names, "closing_balance", "redemption_rate", asset=asset)
+        assert tables[f"{asset} by month"][1:] == expected
+    assert tables["EUR outstanding by month"][1:] == cells(reports.earn_burn, "month", "closing_balance", asset="EUR")
+
+
+def test_liability_by_program_and_by_expiry_are_those_of_the_reports(
+    reports: PageReports, tables: Mapping[str, list[list[str]]]
+) -> None:
+    shown = tables["MILES by program and bucket"][1:]
+    assert shown == cells(reports.liability, "program", "bucket", "balance", asset="MILES")
+    assert {row[0] for row in shown} == {FLIGHTS, PARTNERS}
+    assert tables["MILES by month of expiry"][1:] == cells(
+        reports.expiration, "expires", "amount", "lot_count", asset="MILES"
+    )
+
+
+def test_rules_and_budgets_are_those_of_rule_cost(
+    book: Path, reports: PageReports, tables: Mapping[str, list[list[str]]]
+) -> None:
+    issued = query_book(book, "SELECT rule, issued_minor, credits FROM rule_issuance WHERE asset = 'MILES'").to_pylist()
+    shown = {row[0]: (row[2], row[3]) for row in tables["MILES issued by rule, all months"][1:]}
+    assert shown == {row["rule"]: (f"{row['issued_minor']:,}", f"{row['credits']:,}") for row in issued}
+    names = ("month", "program", "rule", "asset", "budget_limit", "consumed", "use", "suppressed", "suppressed_amount")
+    budgets = [row for row in cells(reports.rule_cost, *names) if row[names.index("budget_limit")]]
+    assert tables["Budgets at the end of each month"][1:] == budgets
+    head, *rows = tables["Use of budgets, newest month"]
+    used = {row[0]: row[head.index("Use")] for row in rows}
+    assert set(used) == {"double", "cashback"}
+    assert used["cashback"] == "0.992750"
+
+
+def test_tiers_have_a_bar_for_every_level_and_for_none(
+    page: str, reports: PageReports, tables: Mapping[str, list[list[str]]]
+) -> None:
+    shown = tables[f"Levels: status in {FLIGHTS}"][1:]
+    assert [row[0] for row in shown] == ["gold", "silver", "bronze", "no level"]
+    assert [row[2] for row in shown] == ["1", "3", "1", "0"]
+    assert sum(reports.tiers.table["participants"].to_pylist()) == len(MEMBERS)
+    assert "gold 1, silver 3, bronze 1, no level 0." in page
+    drawn = re.search(r"<svg [^>]*>(?:(?!</svg>).)*tiers-levels-1-(?:(?!</svg>).)*</svg>", page, flags=re.DOTALL)
+    assert drawn is not None
+    assert all(f">{level}</text>" in drawn[0] for level in ("gold", "silver", "bronze", "no level"))
+    assert tables["Movements between levels"][1:] == cells(
+        reports.tier_movements, "program", "tier", "from_level", "to_level", "direction", "movements", "participants"
+    )
+
+
+def test_failures_rejects_and_runs_are_those_of_the_reports(
+    reports: PageReports, tables: Mapping[str, list[list[str]]]
+) -> None:
+    assert tables["Failed records by code"][1:] == cells(
+        reports.failures, "code", "program", "record", "rule", "records"
+    )
+    assert tables["Rejected rows by reason"][1:] == [["UNPARSEABLE_ROW", "3", "1", "3"]]
+    head = tables["Runs, newest last"][0]
+    for name in ("rows_read", "completed", "failed", "rejected", "entries"):
+        at = head.index(name.replace("_", " ").capitalize())
+        assert [[row[at]] for row in tables["Runs, newest last"][1:]] == cells(reports.runs, name)
+
+
+def test_a_failure_that_a_retry_mended_is_none_any_more(book: Path, tmp_path: Path) -> None:
+    for name in (BOOK, CONFIG):
+        shutil.copy(book.parent / name, tmp_path / name)
+    assert [row["records"] for row in failures(tmp_path / BOOK).table.to_pylist()] == [1]
+    failed = query_book(book, "SELECT CAST(id AS VARCHAR) AS id FROM event_status WHERE status = 'FAILED'")
+    retry = {"type": "retry_event", "idempotency_key": "again", "event_id": failed["id"][0].as_py()}
+    run_lines(tmp_path, "retry", [json.dumps(retry | {"program_id": FLIGHTS, "effective_at": "2025-09-25T00:00:00Z"})])
+    assert query_book(tmp_path / BOOK, "FROM event_status WHERE attempts = 2")["status"].to_pylist() == ["COMPLETED"]
+    assert failures(tmp_path / BOOK).table.num_rows == 0
+
+
+def test_every_figure_has_its_table_and_every_row_as_many_cells_as_the_head(page: str) -> None:
+    assert page.count("<figure>") == page.count("<svg ") > 10
+    assert re.findall(r"<figure>(?:(?!<table>).)*?</figure>", page, flags=re.DOTALL) == []
     for caption, rows in ReadPage(page).tables.items():
         assert {len(row) for row in rows} == {len(rows[0])}, caption
 
@@ -153,6 +188,7 @@ def test_what_a_book_says_is_text_wherever_it_stands(reports: PageReports, page:
     assert HOSTILE in "".join(read.text)
     # A name beside a bar is cut, and otherwise as it is.
     assert '<script>alert("$1$")</s…' in "".join(read.text)
+    assert CLUB in "".join(ReadPage(page).text)
 
 
 def test_the_same_book_gives_the_same_bytes_wherever_it_lies(book: Path, page: str, tmp_path: Path) -> None:

@@ -17,19 +17,25 @@ from tests.support.logical import Run
 
 CLUB = "Sonne & Söhne <Reisen>"
 FLIGHTS, PARTNERS = "flights", "hotels-and-resorts-of-our-partners"
+BOOK, CONFIG = "club.duckdb", "club.json"
 RUNS, MONTHS = 3, 3
 MEMBERS = ("ada", "bo", "cy", "di", "eve")
 
 
 def make_page_book(folder: Path) -> Path:
-    """The book, made by the real pipeline; closures decide, since so few events are not worth a compilation."""
-    book, config = folder / "club.duckdb", folder / "club.json"
-    config.write_text(json.dumps(_definitions()), encoding="utf-8")
+    """The book, made by the real pipeline."""
+    (folder / CONFIG).write_text(json.dumps(_definitions()), encoding="utf-8")
     for number in range(RUNS):
-        rows = folder / f"run-{number}.ndjson"
-        rows.write_text("\n".join(_lines(number)), encoding="utf-8")
-        run(run_request(Run(), book, config, rows, kernel=False, batch_records=1_000))
-    return book
+        run_lines(folder, f"run-{number}", _lines(number))
+    return folder / BOOK
+
+
+def run_lines(folder: Path, name: str, lines: list[str]) -> None:
+    """One more run over these rows; closures decide, since so few events are not worth a compilation."""
+    rows = folder / f"{name}.ndjson"
+    rows.write_text("\n".join(lines), encoding="utf-8")
+    request = run_request(Run(), folder / BOOK, folder / CONFIG, rows, kernel=False, batch_records=1_000)
+    run(request)
 
 
 def _lines(number: int) -> list[str]:

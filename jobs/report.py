@@ -12,6 +12,7 @@ from earnbook.jobs.report_html import command as html_command
 from earnbook.jobs.report_options import (
     bucket_option,
     by_bucket_option,
+    by_calendar_option,
     owner_options,
     report_options,
     write_report,
@@ -19,11 +20,12 @@ from earnbook.jobs.report_options import (
 from earnbook.ledger.schema import Bucket, EntryType
 from earnbook.pipeline.config import Progress
 from earnbook.pipeline.reports import ReportRequest
+from earnbook.pipeline.reports_calendar import Every
 from earnbook.pipeline.reports_integrity import integrity
 from earnbook.pipeline.reports_journal import JOURNAL_LIMIT_DEFAULT, JournalRequest, Owner, journal, statement
 from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_liability import liability, rollforward
-from earnbook.pipeline.reports_lots import Interval, breakage, expiration_schedule
+from earnbook.pipeline.reports_lots import breakage, expiration_schedule
 from earnbook.pipeline.reports_programs import program_activity
 from earnbook.pipeline.reports_rules import rule_cost
 from earnbook.pipeline.reports_tiers import tier_distribution, tier_movements
@@ -67,8 +69,9 @@ def ledger_summary_command(request: ReportRequest, output: Output) -> None:
 
 
 @command.command("earn-burn")
+@by_calendar_option
 @report_options("from", "to", "program", "asset")
-def earn_burn_command(request: ReportRequest, output: Output) -> None:
+def earn_burn_command(request: ReportRequest, every: str, output: Output) -> None:
     """Earned, redeemed, expired and outstanding, month by month.
 
     The months of the ledger summary: closing = opening + earned - redeemed - expired - forfeited + other, redemptions
@@ -78,8 +81,9 @@ def earn_burn_command(request: ReportRequest, output: Output) -> None:
     Examples:
       earnbook report earn-burn --book shop.duckdb
       earnbook report earn-burn --book shop.duckdb --from 2026-01-01 --asset PTS --format csv
+      earnbook report earn-burn --book shop.duckdb --by day --from 2026-01-01 --to 2026-01-31
     """
-    write_report(output, earn_burn(request))
+    write_report(output, earn_burn(request, every=Every(every)))
 
 
 @command.command("program-activity")
@@ -133,9 +137,9 @@ def rollforward_command(request: ReportRequest, by_bucket: bool, output: Output)
 
 
 @command.command("expiration-schedule")
-@click.option("--by", "interval", type=click.Choice([one.value for one in Interval]), default=Interval.MONTH.value)
+@by_calendar_option
 @report_options("as-of", "from", "to", "program", "asset")
-def expiration_schedule_command(request: ReportRequest, interval: str, output: Output) -> None:
+def expiration_schedule_command(request: ReportRequest, every: str, output: Output) -> None:
     """When what is left of lots expires, by day, week or month.
 
     --from and --to are a window of expiries; without them it runs from the report's time to the end of the twelfth
@@ -147,7 +151,7 @@ def expiration_schedule_command(request: ReportRequest, interval: str, output: O
       earnbook report expiration-schedule --book shop.duckdb --by week --from 2026-03-01 --to 2026-04-30
       earnbook report expiration-schedule --book shop.duckdb --as-of 2026-01-31 --asset PTS
     """
-    write_report(output, expiration_schedule(request, interval=Interval(interval)))
+    write_report(output, expiration_schedule(request, every=Every(every)))
 
 
 @command.command("statement")

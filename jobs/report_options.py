@@ -13,6 +13,7 @@ from earnbook.jobs.options import TIME, TIME_TO, Function, Output, book_option, 
 from earnbook.jobs.output import say, write_rows
 from earnbook.ledger.schema import Bucket, EntityType
 from earnbook.pipeline.reports import Report, ReportRequest
+from earnbook.pipeline.reports_calendar import Every
 from earnbook.pipeline.reports_journal import Owner
 
 _AS_OF = click.option("--as-of", "as_of_us", type=TIME_TO, help="As of this time, inclusive. Default: the present.")
@@ -89,6 +90,14 @@ def bucket_option(function: Function) -> Function:
         return function(*args, bucket=None if bucket_name is None else Bucket[bucket_name], **rest)
 
     return with_bucket  # type: ignore[return-value]  # functools.wraps loses the type variable
+
+
+def by_calendar_option(function: Function) -> Function:
+    """`--by day|week|month`; the command gets it as `every`."""
+    lengths = click.Choice([one.value for one in Every])
+    return click.option(
+        "--by", "every", type=lengths, default=Every.MONTH.value, show_default=True, help="Length of the intervals."
+    )(function)
 
 
 def by_bucket_option(function: Function) -> Function:

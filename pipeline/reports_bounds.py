@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import duckdb
 
-from earnbook.pipeline.reports import ReportBook, month_of, next_month
+from earnbook.pipeline.reports import ReportBook
+from earnbook.pipeline.reports_calendar import Every, Interval, intervals
 from earnbook.pipeline.store_rows import one_row
 
 
@@ -95,6 +96,16 @@ def batch_at(connection: duckdb.DuckDBPyConnection, until_us: int) -> int:
 
 def book_months(book: ReportBook, from_us: int | None = None, until_us: int | None = None) -> list[str]:
     """The months from the first record's to that of the book clock, within the bounds; none in an empty book."""
+    return [month.name for month in book_intervals(book, Every.MONTH, from_us, until_us)]
+
+
+def book_intervals(
+    book: ReportBook, every: Every, from_us: int | None = None, until_us: int | None = None
+) -> list[Interval]:
+    """The intervals from the first record's to that of the book clock, within the bounds; none in an empty book.
+
+    The first begins with that record, or at the bound; the last ends at the clock, or at the bound.
+    """
     row = one_row(
         book.connection,
         """SELECT min(processed_at) FROM (SELECT min(processed_at) AS processed_at FROM store.events
@@ -102,13 +113,8 @@ def book_months(book: ReportBook, from_us: int | None = None, until_us: int | No
     )
     if row is None or row[0] is None:
         return []
-    month = month_of(max(int(row[0]), from_us if from_us is not None else int(row[0])))
-    end = month_of(min(book.clock_us, until_us if until_us is not None else book.clock_us))
-    months = []
-    while month <= end:
-        months.append(month)
-        month = next_month(month)
-    return months
+    first = max(int(row[0]), from_us if from_us is not None else int(row[0]))
+    return intervals(first, min(book.clock_us, until_us if until_us is not None else book.clock_us), every)
 
 
 def _batch_of(connection: duckdb.DuckDBPyConnection, until_us: int, number: str) -> tuple[int, int, int]:

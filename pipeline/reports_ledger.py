@@ -21,14 +21,13 @@ from earnbook.pipeline.reports import (
     ReportBook,
     ReportRequest,
     amount_columns,
-    month_start_us,
-    next_month,
     open_report,
     rate,
     report_table,
     untied,
 )
-from earnbook.pipeline.reports_bounds import book_months, last_batch, last_entry, last_entry_of
+from earnbook.pipeline.reports_bounds import book_intervals, last_batch, last_entry, last_entry_of
+from earnbook.pipeline.reports_calendar import Every
 from earnbook.pipeline.reports_lines import Sums, journal_sums, tie_to_balances, total
 
 _OTHER = (lines.RETURNED, lines.DEBITED, lines.VOIDED, lines.RECEIVED, lines.CLAWED_BACK, lines.ADJUSTMENTS)
@@ -57,31 +56,32 @@ def ledger_summary(request: ReportRequest) -> Report:
     return Report(title="Ledger summary", table=table, amounts=amount_columns(table), provisional=provisional)
 
 
-def earn_burn(request: ReportRequest) -> Report:
+def earn_burn(request: ReportRequest, *, every: Every = Every.MONTH) -> Report:
     """Per month of `created_at` and asset: opening, earned, redeemed, expired, forfeited, other, closing (§20.1).
 
     Redemptions are net of the reversals of the same month; `redemption_rate` is redeemed / earned, null where nothing
-    was earned. The months are those from the first entry to the last, or to the book clock, within the bounds.
+    was earned. The months are those from the first record to the book clock, within the bounds; the same goes for weeks
+    and days, and their column has their name.
     """
     with open_report(request) as book:
         until = request.to_us if request.to_us is not None else request.as_of_us
-        months = book_months(book, request.from_us, until)
-        before = 0 if not months else last_entry(book.connection, _start(months[0], request.from_us) - 1)
-        ends = [last_entry(book.connection, month_start_us(next_month(month)) - 1) for month in months[:-1]]
+        periods = book_intervals(book, every, request.from_us, until)
+        before = 0 if request.from_us is None else last_entry(book.connection, request.from_us - 1)
+        ends = [last_entry(book.connection, one.to_us) for one in periods[:-1] if one.to_us is not None]
         last = None if until is None else last_entry(book.connection, until)
         sums = journal_sums(book, [before, *ends, last])
         if until is None and book.program is None:
-            everything = range(len(months) + 1)
+            everything = range(len(periods) + 1)
             tie_to_balances(book, [(asset, total(sums, asset.number, *everything).net) for asset in book.assets])
         rows = []
         for asset in book.assets:
             balance = total(sums, asset.number, 0).net
-            for period, month in enumerate(months, start=1):
-                row = _month_row(asset, month, balance, total(sums, asset.number, period))
+            for number, period in enumerate(periods, start=1):
+                row = {every.value: period.name} | _period_row(asset, balance, total(sums, asset.number, number))
                 balance = int(str(row["closing_balance"]))
                 rows.append(row)
         provisional = book.is_provisional(until)
-    table = report_table(sorted(rows, key=lambda row: str(row["month"])), _EARN_BURN)
+    table = report_table(sorted(rows, key=lambda row: str(row[every.value])), {every.value: pa.string()} | _EARN_BURN)
     return Report(title="Earned and burned", table=table, amounts=amount_columns(table), provisional=provisional)
 
 
@@ -108,7 +108,6 @@ _PERIOD: dict[str, pa.DataType | None] = {
     "closing_balance": None,
 }
 _EARN_BURN: dict[str, pa.DataType | None] = {
-    "month": pa.string(),
     "asset": pa.string(),
     "scale": pa.int8(),
     "opening_balance": None,
@@ -167,10 +166,9 @@ def _period(book: ReportBook, first: int, last: int | None) -> pa.Table:
     return report_table(rows, _PERIOD)
 
 
-def _month_row(asset: Asset, month: str, opening: int, found: Sums) -> dict[str, object]:
+def _period_row(asset: Asset, opening: int, found: Sums) -> dict[str, object]:
     earned, redeemed = found.of(lines.ISSUED), -found.of(lines.REDEEMED, lines.REVERSED)
     row: dict[str, object] = {
-        "month": month,
         "asset": asset.symbol,
         "scale": asset.scale,
         "opening_balance": opening,
@@ -197,10 +195,6 @@ def _assert_closes(
         raise untied(
             f"the summary of {asset.symbol} does not close: {expected} expected, {amounts[closing]} found (minor units)"
         )
-
-
-def _start(month: str, from_us: int | None) -> int:
-    return max(month_start_us(month), from_us if from_us is not None else month_start_us(month))
 
 
 def _participant_counts(book: ReportBook, last: int | None) -> dict[int, int]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 import pyarrow as pa
 
@@ -22,7 +20,6 @@ from earnbook.pipeline.reports import (
     ReportRequest,
     amount_columns,
     instant,
-    microseconds,
     month_of,
     month_start_us,
     next_month,
@@ -32,34 +29,16 @@ from earnbook.pipeline.reports import (
     untied,
 )
 from earnbook.pipeline.reports_bounds import book_months, last_entry
+from earnbook.pipeline.reports_calendar import Every, Interval, intervals
 from earnbook.pipeline.reports_lines import journal_sums, total
 from earnbook.pipeline.store_rows import one_row
 
 WINDOW_MONTHS_DEFAULT = 12
-INTERVALS_MAX = 10_000
-
-
-class Interval(StrEnum):
-    """The calendar that an expiration schedule is cut by."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """One row of a schedule: its name and the expiries that fall in it, inclusive; none: no expiry."""
-
-    name: str
-    from_us: int | None
-    to_us: int | None
-
 
 # --- expiration -----------------------------------------------------------------------------------------------------
 
 
-def expiration_schedule(request: ReportRequest, *, interval: Interval = Interval.MONTH) -> Report:
+def expiration_schedule(request: ReportRequest, *, every: Every = Every.MONTH) -> Report:
     """What is left of lots by when it expires, per LOT asset (§20.5): before, in and after a window, never, in total.
 
     `from_us` and `to_us` are the window of expiries: without them from the report's time to the end of the twelfth
@@ -76,7 +55,7 @@ def expiration_schedule(request: ReportRequest, *, interval: Interval = Interval
         to_us = _default_end(from_us) if request.to_us is None else request.to_us
         if from_us > to_us:
             raise EarnbookError("--from is after --to", "Exchange the two times.")
-        cuts = _cuts(from_us, to_us, interval)
+        cuts = intervals(from_us, to_us, every)
         rows: list[dict[str, object]] = []
         for asset in (asset for asset in book.assets if asset.has_lots):
             lots = _remaining(book, asset, request.as_of_us)
@@ -98,11 +77,11 @@ _SCHEDULE: dict[str, pa.DataType | None] = {
 
 
 def _schedule(
-    asset: Asset, cuts: list[_Cut], from_us: int, to_us: int, lots: list[tuple[int | None, int, int]]
+    asset: Asset, cuts: list[Interval], from_us: int, to_us: int, lots: list[tuple[int | None, int, int]]
 ) -> Iterator[dict[str, object]]:
     """The rows of one asset; `lots` are expiry, what is left and how many, per expiry."""
     whole = (0, 0)
-    for cut in (_Cut("before_window", None, from_us - 1), *cuts, _Cut("after_window", to_us + 1, None)):
+    for cut in (Interval("before_window", None, from_us - 1), *cuts, Interval("after_window", to_us + 1, None)):
         amount = count = 0
         for expires_at, remaining, number in lots:
             if expires_at is not None and _lies_in(expires_at, cut):
@@ -111,62 +90,21 @@ def _schedule(
         yield _schedule_row(asset, cut, amount, count)
     never = [(remaining, number) for expires_at, remaining, number in lots if expires_at is None]
     amount, count = sum(remaining for remaining, _ in never), sum(number for _, number in never)
-    yield _schedule_row(asset, _Cut("never", None, None), amount, count)
+    yield _schedule_row(asset, Interval("never", None, None), amount, count)
     whole = (whole[0] + amount, whole[1] + count)
     if whole != (sum(remaining for _, remaining, _ in lots), sum(number for *_, number in lots)):
         raise untied(f"the expiration schedule of {asset.symbol} does not add up to its lots")
-    yield _schedule_row(asset, _Cut("total", None, None), *whole)
+    yield _schedule_row(asset, Interval("total", None, None), *whole)
 
 
-def _lies_in(time_us: int, cut: _Cut) -> bool:
+def _lies_in(time_us: int, cut: Interval) -> bool:
     return (cut.from_us is None or time_us >= cut.from_us) and (cut.to_us is None or time_us <= cut.to_us)
 
 
-def _schedule_row(asset: Asset, cut: _Cut, amount: int, count: int) -> dict[str, object]:
+def _schedule_row(asset: Asset, cut: Interval, amount: int, count: int) -> dict[str, object]:
     names = {"asset": asset.symbol, "scale": asset.scale, "expires": cut.name}
     bounds = {"from": instant(cut.from_us), "to": instant(cut.to_us)}
     return {**names, **bounds, "amount": amount, "lot_count": count}
-
-
-def _cuts(from_us: int, to_us: int, interval: Interval) -> list[_Cut]:
-    """The calendar's intervals from and to, the first and the last cut to the window."""
-    cuts: list[_Cut] = []
-    start = _interval_start(from_us, interval)
-    while start <= to_us:
-        following = _interval_after(start, interval)
-        first = instant(start)
-        assert first is not None, "there is a time"
-        name = month_of(start) if interval is Interval.MONTH else f"{first.year:04d}-{first.month:02d}-{first.day:02d}"
-        cuts.append(_Cut(name, max(start, from_us), min(following - 1, to_us)))
-        start = following
-        if len(cuts) > INTERVALS_MAX:
-            raise EarnbookError(
-                f"the window has more than {INTERVALS_MAX:,} intervals", "Take longer ones with --by, or a nearer --to."
-            )
-    return cuts
-
-
-def _interval_start(time_us: int, interval: Interval) -> int:
-    time = instant(time_us)
-    assert time is not None, "there is a time"
-    day = datetime(time.year, time.month, time.day, tzinfo=UTC)
-    match interval:
-        case Interval.DAY:
-            return microseconds(day)
-        case Interval.WEEK:
-            return microseconds(day - timedelta(days=day.weekday()))
-        case Interval.MONTH:
-            return month_start_us(month_of(time_us))
-
-
-def _interval_after(start_us: int, interval: Interval) -> int:
-    match interval:
-        case Interval.DAY:
-            return start_us + 86_400_000_000
-        case Interval.WEEK:
-            return start_us + 7 * 86_400_000_000
-        case Interval.MONTH:
-            return month_start_us(next_month(month_of(start_us)))
 
 
 def _default_end(from_us: int) -> int:

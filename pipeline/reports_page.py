@@ -7,21 +7,25 @@ the book, and turned into sections of cards, charts and tables; nothing is compu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from earnbook.pipeline.errors import MissingExtra
 from earnbook.pipeline.reports import Report, ReportRequest
+from earnbook.pipeline.reports_calendar import Every
 from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_liability import liability
 from earnbook.pipeline.reports_lots import expiration_schedule
 from earnbook.pipeline.reports_page_model import Page, cell
 from earnbook.pipeline.reports_page_records import failures_section, runs_section
 from earnbook.pipeline.reports_page_rules import rules_section, tiers_section
-from earnbook.pipeline.reports_page_value import liability_section, months_section, summary_section
+from earnbook.pipeline.reports_page_value import liability_section, periods_section, summary_section
 from earnbook.pipeline.reports_query import reading
 from earnbook.pipeline.reports_records import BookFacts, book_facts, failures, rejects, run_history
 from earnbook.pipeline.reports_rules import rule_cost
 from earnbook.pipeline.reports_tiers import tier_distribution, tier_movements
+
+_YOUNG = timedelta(days=62)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +68,11 @@ def read_page_reports(book: Path) -> PageReports:
     # While this session is open no other process can commit between two reports.
     request = ReportRequest(book=book)
     with reading(book):
+        facts = book_facts(book)
         return PageReports(
-            facts=book_facts(book),
+            facts=facts,
             summary=ledger_summary(request),
-            earn_burn=earn_burn(request),
+            earn_burn=earn_burn(request, every=_period(facts)),
             liability=liability(request, by_bucket=True),
             expiration=expiration_schedule(request),
             rule_cost=rule_cost(request),
@@ -83,7 +88,7 @@ def page_of(reports: PageReports) -> Page:
     """The page that shows these reports."""
     sections = (
         summary_section(reports.summary),
-        months_section(reports.earn_burn),
+        periods_section(reports.earn_burn),
         liability_section(reports.liability, reports.expiration),
         rules_section(reports.rule_cost),
         tiers_section(reports.tiers, reports.tier_movements),
@@ -96,6 +101,12 @@ def page_of(reports: PageReports) -> Page:
         facts=_facts(reports.facts),
         sections=sections,
     )
+
+
+def _period(facts: BookFacts) -> Every:
+    """Months, but days in a book that is too young for them."""
+    is_young = facts.first_record is None or facts.book_clock - facts.first_record < _YOUNG
+    return Every.DAY if is_young else Every.MONTH
 
 
 def _facts(facts: BookFacts) -> tuple[tuple[str, str], ...]:

@@ -31,6 +31,9 @@ _FONT_SIZE = 11
 _LABEL_MAX = 24
 """Characters of a name beside a bar; the table beside the chart has the whole name."""
 
+_LABELS_MAX = 44
+"""Characters of all labels below columns."""
+
 _INK, _GRID, _FIRST_SERIES = "#0e0b00", "#0e0b01", "#0e0b1"
 """Colours that stand for the page's: they are replaced by its CSS variables."""
 
@@ -84,8 +87,10 @@ def _draw_columns(chart: ColumnChart) -> Figure:
         axes.bar(places, values, bottom=starts, width=0.72, color=_color(series))
     # A lone column would fill the chart.
     axes.set_xlim(-0.6, max(len(places), 6) - 0.4)
-    shown = _spread(len(places), at_most=6)
+    shown = _spread(chart.labels)
     axes.set_xticks(shown, [chart.labels[place] for place in shown])
+    # Below the lowest label of the other axis, which the first of these would touch.
+    axes.tick_params(axis="x", pad=9)
     axes.axhline(0, color=_INK, linewidth=0.8)
     _finish(axes, amounts="y", whole=_is_whole(chart))
     return figure
@@ -144,10 +149,10 @@ def compact(value: Decimal) -> str:
     raise AssertionError("the last unit takes every value")
 
 
-def _spread(count: int, *, at_most: int) -> Sequence[int]:
-    """Places evenly apart, the first among them."""
-    step = -(-count // at_most) if count else 1
-    return range(0, count, step)
+def _spread(labels: Sequence[str]) -> Sequence[int]:
+    """Places evenly apart, the first among them, so few that their labels do not touch."""
+    at_most = max(_LABELS_MAX // max((len(label) for label in labels), default=1), 1)
+    return range(0, len(labels), max(-(-len(labels) // at_most), 1))
 
 
 def _short(label: str) -> str:

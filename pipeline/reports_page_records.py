@@ -19,12 +19,12 @@ from earnbook.pipeline.reports_page_model import (
 
 _BARS_MAX = 12
 _RUNS_MAX = 40
-_SEAL_SHOWN = 16
+_SEAL_SHOWN = 12
 
 _FAILED_COLOR, _REJECTED_COLOR, _DONE_COLOR = 6, 2, 1
 _RUN_COLUMNS = (
     *("batches", "clock_mode", "book_clock", "rows_read", "events", "operations", "duplicates", "rejected"),
-    *("generated", "completed", "failed", "late", "entries", "ruleset_version", "seal"),
+    *("generated", "completed", "failed", "late", "entries", "ruleset", "seal"),
 )
 
 
@@ -49,7 +49,10 @@ def failures_section(failures: Report, rejects: Report) -> PageSection:
 
 def runs_section(runs: Report) -> PageSection:
     """What each run read and decided."""
-    rows = [row | {"batches": _batches(row), "seal": str(row["seal"])[:_SEAL_SHOWN]} for row in rows_of(runs)]
+    rows = [
+        row | {"batches": _batches(row), "ruleset": row["ruleset_version"], "seal": str(row["seal"])[:_SEAL_SHOWN]}
+        for row in rows_of(runs)
+    ]
     shown = rows[-_RUNS_MAX:]
     table = table_of(runs, rows, _RUN_COLUMNS, caption="Runs, newest last", newest_last=True)
     chart = ColumnChart(

@@ -21,8 +21,8 @@ from earnbook.pipeline.reports_page_model import (
     table_of,
 )
 
-MONTHS_MAX = 36
-"""Months of a chart; the table beside it has the newest rows, the report all of them."""
+PERIODS_MAX = 62
+"""Columns of a chart; the table beside it has the newest rows, the report all of them."""
 
 _SUMMARY_PARTS = (
     ("Issued", "total_issued"),
@@ -40,7 +40,7 @@ _FLOWS = (
     ("Other", "other_adjustments_net", 5, 1),
 )
 _FLOW_COLUMNS = (
-    *("month", "opening_balance", "earned", "redeemed", "expired", "forfeited", "other_adjustments_net"),
+    *("opening_balance", "earned", "redeemed", "expired", "forfeited", "other_adjustments_net"),
     *("closing_balance", "redemption_rate"),
 )
 _BUCKETS = (("AVAILABLE", "Available", 1), ("HELD", "Held", 2), ("DEFERRED", "Deferred", 4))
@@ -71,45 +71,48 @@ def summary_section(summary: Report) -> PageSection:
     )
 
 
-def months_section(earn_burn: Report) -> PageSection:
-    """Per asset and month: what came and what went, and what was outstanding at its end."""
+def periods_section(earn_burn: Report) -> PageSection:
+    """Per asset and period: what came and what went, and what was outstanding at its end."""
+    period = earn_burn.table.column_names[0]
     groups = first_groups(rows_of(earn_burn), lambda row: str(row["asset"]))
     figures = []
     for number, (asset, rows) in enumerate(groups.items(), start=1):
-        shown = rows[-MONTHS_MAX:]
-        months = tuple(str(row["month"]) for row in shown)
-        table = table_of(earn_burn, rows, _FLOW_COLUMNS, caption=f"{asset} by month", newest_last=True)
+        shown = rows[-PERIODS_MAX:]
+        labels = tuple(str(row[period]) for row in shown)
+        span = f"by {period} from {labels[0]} to {labels[-1]}"
         figures.append(
             PageFigure(
-                name=f"months-flow-{number}",
-                title=f"{asset} issued and used",
-                description=f"Columns from {months[0]} to {months[-1]}: {asset} issued upwards; redeemed, expired, "
-                "forfeited and other lines that take value downwards.",
-                chart=ColumnChart(labels=months, series=_flows(shown)),
-                table=table,
+                name=f"periods-flow-{number}",
+                title=f"{asset} issued and used by {period}",
+                description=f"Columns {span}: {asset} issued upwards; redeemed, expired, forfeited and other lines "
+                "that take value downwards.",
+                chart=ColumnChart(labels=labels, series=_flows(shown)),
+                table=table_of(
+                    earn_burn, rows, (period, *_FLOW_COLUMNS), caption=f"{asset} by {period}", newest_last=True
+                ),
             )
         )
         balances = tuple(decimal(row["closing_balance"]) for row in shown)
         figures.append(
             PageFigure(
-                name=f"months-balance-{number}",
-                title=f"{asset} outstanding, ends of months",
-                description=f"Columns from {months[0]} to {months[-1]}: {asset} that holders had, "
-                f"{amount(shown[-1], 'closing_balance')} in the end.",
-                chart=ColumnChart(labels=months, series=(Series(name="Outstanding", color=1, values=balances),)),
+                name=f"periods-balance-{number}",
+                title=f"{asset} outstanding after each {period}",
+                description=f"Columns {span}: {asset} that holders had, {amount(shown[-1], 'closing_balance')} in the "
+                "end.",
+                chart=ColumnChart(labels=labels, series=(Series(name="Outstanding", color=1, values=balances),)),
                 table=table_of(
                     earn_burn,
                     rows,
-                    ("month", "closing_balance"),
-                    caption=f"{asset} outstanding by month",
+                    (period, "closing_balance"),
+                    caption=f"{asset} outstanding by {period}",
                     newest_last=True,
                 ),
             )
         )
     return PageSection(
-        name="months",
+        name="periods",
         title="Issued and used",
-        note="By month (UTC) of processing; the last one is as far as the book goes. Other is what debits, voided "
+        note=f"By {period} (UTC) of processing; the last one is as far as the book goes. Other is what debits, voided "
         "holds, settlements and receipts of redemptions make.",
         figures=tuple(figures),
     )

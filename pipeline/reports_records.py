@@ -28,7 +28,8 @@ class BookFacts:
     organization: str
     """Its name, or its key where the definitions give no name."""
     book_clock: datetime
-    """In UTC, without a zone."""
+    first_record: datetime | None
+    """When the first record was processed; times are in UTC, without a zone."""
     batches: int
     last_seal: str
     ruleset_version: int | None
@@ -56,10 +57,16 @@ def book_facts(book: Path) -> BookFacts:
             WHERE o.kind = {ObjectKind.ORGANIZATION} ORDER BY d.version DESC LIMIT 1""",
         )
         participants = one_row(connection, f"SELECT count(*) FROM store.holders WHERE kind = {EntityType.PARTICIPANT}")
+        first = one_row(
+            connection,
+            """SELECT store.instant(min(processed_at)) FROM (SELECT min(processed_at) AS processed_at FROM store.events
+                UNION ALL SELECT min(processed_at) FROM store.operations)""",
+        )
         keys = connection.execute("SELECT kind, key FROM store.objects ORDER BY number").fetchall()
     return BookFacts(
         organization=str(name[0]) if name is not None else "",
         book_clock=clock,
+        first_record=first[0] if first is not None else None,
         batches=int(batch),
         last_seal=str(seal),
         ruleset_version=None if ruleset_version is None else int(ruleset_version),

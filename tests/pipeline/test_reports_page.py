@@ -11,17 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from earnbook.pipeline.errors import BookError, MissingExtra
 from earnbook.pipeline.reports import Report, ReportRequest
-from earnbook.pipeline.reports_ledger import ledger_summary
+from earnbook.pipeline.reports_calendar import Every
+from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_page import PageReports, page_of, read_page_reports, report_page
 from earnbook.pipeline.reports_page_html import render_page
 from earnbook.pipeline.reports_page_model import cell
 from earnbook.pipeline.reports_query import query_book
 from earnbook.pipeline.reports_records import failures
-from tests.support.book_maker import BookMaker
+from tests.support.book_maker import BookMaker, make_small_book
 from tests.support.command_line import run_command
 from tests.support.page_book import BOOK, CLUB, CONFIG, FLIGHTS, MEMBERS, PARTNERS, make_page_book, run_lines
 from tests.support.read_page import ReadPage
@@ -82,6 +84,30 @@ def test_months_and_their_balances_are_those_of_earn_burn(
         expected = cells(reports.earn_burn, *names, "closing_balance", "redemption_rate", asset=asset)
         assert tables[f"{asset} by month"][1:] == expected
     assert tables["EUR outstanding by month"][1:] == cells(reports.earn_burn, "month", "closing_balance", asset="EUR")
+
+
+@pytest.mark.parametrize("every", [Every.DAY, Every.WEEK])
+def test_days_and_weeks_lead_from_the_same_opening_to_the_same_closing(
+    book: Path, reports: PageReports, every: Every
+) -> None:
+    short = earn_burn(ReportRequest(book=book), every=every).table
+    months = reports.earn_burn.table
+    assert short.num_rows > months.num_rows
+    assert short.column_names == [every.value, *months.column_names[1:]]
+    for asset in ("MILES", "EUR"):
+        one, other = (table.filter(pc.equal(table["asset"], asset)) for table in (short, months))
+        assert one["closing_balance"][-1] == other["closing_balance"][-1]
+        for name in ("earned", "redeemed", "expired", "forfeited", "other_adjustments_net"):
+            assert pc.sum(one[name]) == pc.sum(other[name]), name
+        assert one["opening_balance"].to_pylist()[1:] == one["closing_balance"].to_pylist()[:-1]
+
+
+def test_a_young_book_is_shown_by_day(tmp_path: Path) -> None:
+    path = tmp_path / "small.duckdb"
+    make_small_book(path)
+    rows = ReadPage(report_page(path)).tables["PTS by day"]
+    assert rows[0][0] == "Day"
+    assert [row[0] for row in rows[1:3]] == ["2026-01-01", "2026-01-02"]
 
 
 def test_liability_by_program_and_by_expiry_are_those_of_the_reports(

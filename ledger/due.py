@@ -37,33 +37,39 @@ from earnbook.ledger.layout import (
     LOT_STATUS,
     LOTS,
     PENDING_DUE,
+    PERIOD_END,
     R_CLOCK,
     R_DUE,
     R_DUE_ENTRIES,
     R_FULL,
     R_PENDING_DUE,
+    R_PERIOD_AT,
     R_UNDO,
     RANK_BUDGET,
     RANK_EVENT,
     RANK_EXPIRATION,
     RANK_MATURITY,
+    RANK_PERIOD,
     RANK_TIER,
     REGISTERS,
     SLACK,
+    TIER_PERIOD,
+    TIERS,
     claim,
     claim_column,
     matrix,
     vector,
 )
+from earnbook.ledger.lifecycle import do_period_unit, fall_due
 from earnbook.ledger.lots import await_due, close_lot, free_closed, link, pass_hint, set_lot, unlink
 from earnbook.ledger.schema import Bucket, EntryType, Int64s, LotMoveKind, LotStatus
-from earnbook.ledger.tiers import expire_tier
 
 DUE_DONE = 0
 DUE_EVENT = 1
 DUE_FULL = -2
 DUE_OVERFLOW = -3
 DUE_TICK = -7
+DUE_PERIOD = -14
 
 _AVAILABLE = int(Bucket.AVAILABLE)
 _DEFERRED = int(Bucket.DEFERRED)
@@ -82,9 +88,10 @@ def do_due(handles: Int64s, until: int) -> int:
 
     Returns:
         DUE_DONE; DUE_EVENT when the item at the top is an event that is now due, and stays there; DUE_TICK when a
-        budget's reset waits for its next tick (R_TICK); DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW
-        when a maturing lot does not fit into its holder's balance, which no record can be blamed for, so that the run
-        must stop. Items done stay done.
+        budget's reset waits for its next tick (R_TICK); DUE_PERIOD when the period end at the top waits for its caller
+        (`State.begin_period`); DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW when a maturing lot does
+        not fit into its holder's balance, which no record can be blamed for, so that the run must stop. Items done stay
+        done.
     """
     registers = vector(handles, REGISTERS)
     heap = matrix(handles, DUE)
@@ -107,19 +114,28 @@ def _do_item(handles: Int64s, at: int, key: int, item: int) -> None:
     if rank == RANK_BUDGET:
         reset_due(handles, item, at)
     elif rank == RANK_TIER:
-        expire_tier(handles, at, key, item)
+        fall_due(handles, at, key, item)
 
 
 @compiled
 def _do_other(handles: Int64s) -> int:
     """Take the item of a budget or a tier at the top out and do it, once the next tick of a budget is known."""
-    heap = matrix(handles, DUE)
+    registers, heap = vector(handles, REGISTERS), matrix(handles, DUE)
     at, key, item = heap[0, DUE_AT], heap[0, DUE_KEY], heap[0, DUE_ITEM]
-    if key >> DUE_RANK_SHIFT == RANK_BUDGET and needs_tick(handles, item, at):
+    rank = key >> DUE_RANK_SHIFT
+    if rank == RANK_BUDGET and needs_tick(handles, item, at):
         return DUE_TICK
+    if rank == RANK_PERIOD and matrix(handles, TIERS)[item, TIER_PERIOD + PERIOD_END] == at:
+        if registers[R_PERIOD_AT] != at:
+            return DUE_PERIOD
+        if do_period_unit(handles):
+            settle_due(handles)
+            return DUE_DONE
     pop_due(handles)
     ask_due(handles)
-    _do_item(handles, at, key, item)
+    # The items of one level may have met at a time: the last of them is done.
+    if rank != RANK_TIER or not _is_top(handles, at, key, item):
+        _do_item(handles, at, key, item)
     settle_due(handles)
     return DUE_DONE
 
@@ -227,6 +243,13 @@ def _is_sooner(heap: Int64s, place: int, at: int, key: int, item: int) -> bool:
     if heap[place, DUE_KEY] != key:
         return bool(heap[place, DUE_KEY] < key)
     return bool(heap[place, DUE_ITEM] < item)
+
+
+@inlined
+def _is_top(handles: Int64s, at: int, key: int, item: int) -> bool:
+    heap = matrix(handles, DUE)
+    is_same = heap[0, DUE_AT] == at and heap[0, DUE_KEY] == key and heap[0, DUE_ITEM] == item
+    return bool(vector(handles, REGISTERS)[R_DUE] > 0 and is_same)
 
 
 @compiled

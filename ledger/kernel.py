@@ -10,6 +10,8 @@ stopped when it is called again:
   `state.name_targets` and calls `decide` again.
 - `TICK`: a budget's reset waits for the tick of its cron expression after R_TICK_AFTER. The caller calls
   `state.give_tick(tick)` and `decide` again.
+- `PERIOD`: the tier period end at the top of the queue (`state.period_end`) waits for whom it is about and for the
+  dates of the next period. The caller calls `state.begin_period` and `decide` again.
 - `OPERATE`: the record at the cursor is an operation that Python carries out; it has its number and its time. The
   caller does that, and calls `finish_operation` with the outcome before it goes on.
 - `ALL_HOLDERS`: a BROADCAST needs every holder enrolled in the program of the event at `state.row`; the caller loads
@@ -121,7 +123,7 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.state import State
 from earnbook.ledger.texts import Texts
-from earnbook.ledger.tiers import evaluate_tiers
+from earnbook.ledger.tiers import evaluate_tiers, refresh_activity
 from earnbook.ledger.undo import back_to_mark, back_to_start, begin, mark
 
 DONE = 0
@@ -131,6 +133,7 @@ TEXT_FORMS = -4
 MISS = -5
 OPERATE = -6
 TICK = -7
+PERIOD = -14
 RETRY_MISS = -9
 NOT_STARTED = -100
 
@@ -178,7 +181,7 @@ def decide(
         pool: the run's texts, needed when an attribute changes between text and number.
 
     Returns:
-        DONE, BAIL, MISS, TICK, ALL_HOLDERS, RETRY_MISS, TOO_MANY_GENERATED or DUE_OVERFLOW.
+        DONE, BAIL, MISS, TICK, PERIOD, ALL_HOLDERS, RETRY_MISS, TOO_MANY_GENERATED or DUE_OVERFLOW.
     """
     while True:
         code = _run(
@@ -405,6 +408,8 @@ def _dispose(handles: Int64s, program: int, now: int, count: int, words: UInt64s
     else:
         if vector(handles, PROGRAMS)[program * PROGRAM_COLUMNS + PROGRAM_TIERS] != 0:
             evaluate_tiers(handles, program, registers[R_SLOT], registers[R_CLOCK], now)
+            if registers[R_IS_SYSTEM] == 0 and registers[R_SLOT] >= 0:
+                refresh_activity(handles, program, registers[R_SLOT], registers[R_CLOCK])
         if registers[R_SUPPRESSED] > 0:
             write_suppressed(handles, count, program)
     if registers[R_SUPPRESSED] > 0:

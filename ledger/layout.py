@@ -75,6 +75,10 @@ REVERSALS = 50  # [REVERSAL_COLUMNS, row] reversals that the batch made, column 
 OPERANDS = 51  # [operand, OPERAND_COLUMNS] what money operations of the batch say beside their amount
 PARTS = 52  # [row, PART_COLUMNS] the recipients of transfers, and the lots that filters name
 RESTORES = 53  # [row, RESTORE_COLUMNS] what the reversal at hand restores, last consumed first
+TIER_DOWNGRADE = 54  # [slot, tier type] when a level that was not renewed at a period end falls, TIME_NONE: none
+PERIOD_HOLDERS = 55  # [row] slots of the participants that the period end at hand is about, in the order of numbers
+PERIOD_TIERS = 56  # [row, PERIOD_COLUMNS] the tier types whose period ends, with the dates of the next period
+PERIOD_ROLLS = 57  # [row, ROLL_COLUMNS] the counters rolled then, those of one counter together
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
 ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
@@ -84,7 +88,8 @@ ATTRIBUTE_SCALE = 67
 STATUS = 68  # [slot] Status
 HOLDER_KINDS = 69  # [slot] EntityType
 TIER_LEVEL = 70  # [slot, tier type] position of the level by ascending rank, from 1; 0: base
-TABLE_COUNT = 72
+TIER_NOTED = 71  # [slot, tier type] position of the level that is noted for TIER_DOWNGRADE (0: base), or OWN_EXPIRY
+TABLE_COUNT = 80
 """Numbers without a table are kept for later; their handles are zeros."""
 
 # --- registers ------------------------------------------------------------------------------------------------------
@@ -155,6 +160,11 @@ R_DESCENT = 68  # its generation * 2, + 1 where it descends from a broadcast (§
 R_SCHEDULED = 69  # events that it scheduled so far
 R_BROADCASTS = 70  # and broadcasts that it sent
 R_GENERATED_MAX = 71  # events that the batch may generate
+R_PERIOD_AT = 72  # the period end at hand, which takes many steps, TIME_NONE: none
+R_PERIOD_UNIT = 73  # its next step
+R_PERIOD_HOLDERS = 74  # rows of PERIOD_HOLDERS, PERIOD_TIERS and PERIOD_ROLLS
+R_PERIOD_TIERS = 75
+R_PERIOD_ROLLS = 76
 REGISTER_COUNT = 80
 
 SLACK = 64
@@ -214,7 +224,22 @@ BUDGET_KEY_SHIFT = 24  # BUDGET_KEY is rule number << 24 | asset number
 # means that a cron expression decides: its tick after BUDGET_TICK_AFTER is BUDGET_TICK, which the caller writes.
 
 TIER_NUMBER, TIER_PROGRAM, TIER_STATUS, TIER_LEVEL_FIRST, TIER_LEVELS, TIER_QUALIFIES = range(6)
-TIER_COLUMNS = 6  # program is a slot; those of one program stand together, by number
+TIER_RETENTION, TIER_DURATION, TIER_GRACE, TIER_FLOOR, TIER_DROPS_ONE, TIER_IS_EXCESS = range(6, 12)
+TIER_PERIOD = 12
+PERIOD_END, PERIOD_EXPIRY, PERIOD_EXPIRY_AFTER, PERIOD_DOWNGRADE = range(4)
+PERIOD_DATES = 4
+TIER_COLUMNS = TIER_PERIOD + PERIOD_DATES  # program is a slot; those of one program stand together, by number
+# A `Retention` that is in force, 0: levels neither end nor are renewed by themselves; microseconds; the position of
+# min_level. From TIER_PERIOD on the PERIOD_DATES of the running period, which its caller computes: when it ends, when a
+# level expires that is granted before that time and one that is granted then, and when a level falls that is not
+# renewed then. TIME_NONE stands for each that there is not.
+OWN_EXPIRY = -1  # in TIER_NOTED: the level is an assignment with an expiry of its own (§14.5)
+
+PERIOD_TIER = PERIOD_DATES
+PERIOD_COLUMNS = PERIOD_DATES + 1
+
+ROLL_COUNTER, ROLL_NAME, ROLL_TIER = range(3)
+ROLL_COLUMNS = 3  # column of the cells, number in `names`, tier type that lists it
 
 LEVEL_NAME, LEVEL_RANK, LEVEL_CRITERION, LEVEL_CRITERIA, LEVEL_IS_ANY = range(5)
 LEVEL_COLUMNS = 5  # those of one tier type stand together, by ascending rank
@@ -265,7 +290,7 @@ DUE_ENTRY_COLUMNS = 4
 NEW_LOT_COLUMNS = 12
 LOT_MOVE_COLUMNS = 10
 ENTRY_REFERENCE_COLUMNS = 2
-CHANGE_COLUMNS = 13
+CHANGE_COLUMNS = 15
 DUE_CHANGE_COLUMNS = 4
 NEW_HOLDER_COLUMNS = 3
 

@@ -47,7 +47,7 @@ _TABLES: dict[str, tuple[str, int, int]] = {
     "reversals": ("log_seq:i8 redemption:i8 amount:i8 quantity:i8 entry_seq:i8", at.REVERSALS, at.R_REVERSALS),
     "changes": (
         "change_seq:i8 log_seq:i8 action:i4 entity:i8 state_type:i1 key:i4 operation:i1 value_kind:i1 value:i8 "
-        "value_high:i8 value_scale:i1 reset_at:i8 reset_after:i8",
+        "value_high:i8 value_scale:i1 reset_at:i8 reset_after:i8 downgrade_at:i8 noted:i4",
         at.CHANGES,
         at.R_CHANGES,
     ),
@@ -105,7 +105,9 @@ def work_of(
 def batch_tables(state: State) -> dict[str, Rows]:
     """What the batch wrote, by table of `pipeline/schema.py`, in row order.
 
-    `holders` has the person's index instead of an external id; `changes` the window of counters in two more columns;
+    `holders` has the person's index instead of an external id; `changes` the window of counters, or the times of a new
+    level, in two more columns, and what else there is of a level (as in TIER_DOWNGRADE, and TIER_NOTED with a number in
+    `names`) in two that mean nothing of other changes;
     a text in `value` (value_kind TEXT), `reference` and `hold_reference` (-1: none) are codes of the text pool.
     """
     return {name: _columns(state, *spec) for name, spec in _TABLES.items()}

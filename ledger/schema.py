@@ -297,6 +297,13 @@ class Comparison(IntEnum):
     LESS = 5
 
 
+class Retention(IntEnum):
+    """How a level is kept (§14.4): to the end of a period, or as long as there are events."""
+
+    PERIOD_BASED = 1
+    ACTIVITY_REFRESH = 2
+
+
 class ChangeOperation(IntEnum):
     """The operation of a change row (§18.5)."""
 

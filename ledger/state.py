@@ -57,6 +57,8 @@ _SLOT_TABLES = (
     at.TIER_LEVEL,
     at.TIER_ACQUIRED,
     at.TIER_EXPIRES,
+    at.TIER_DOWNGRADE,
+    at.TIER_NOTED,
     at.PROFILES,
 )
 _BY_COLUMN = {
@@ -85,10 +87,12 @@ _BY_ROW = {
     at.SCHEDULE: at.SCHEDULE_COLUMNS,
 }
 _GIVEN = {at.OPERANDS: at.OPERAND_COLUMNS, at.PARTS: at.PART_COLUMNS, at.RESTORES: at.RESTORE_COLUMNS}
+_OF_PERIODS = {at.PERIOD_HOLDERS: 1, at.PERIOD_TIERS: at.PERIOD_COLUMNS, at.PERIOD_ROLLS: at.ROLL_COLUMNS}
 _PER_ROW = {at.CHANGES: 2} | dict.fromkeys(
     (at.DUE_CHANGES, at.RESULTS, at.GENERATED, at.ATTEMPTS, at.REDEMPTIONS, at.REVERSALS), 0
 )
-_FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1, at.TIER_EXPIRES: int(TIME_NONE)}
+_FILL = {at.COUNTER_SCALE: -1, at.PERSON_SLOTS: -1, at.PERSON_ORIGINS: -1}
+_FILL |= dict.fromkeys((at.TIER_EXPIRES, at.TIER_DOWNGRADE), int(TIME_NONE))
 _ROWS_MIN = 2 * at.SLACK
 
 
@@ -151,7 +155,7 @@ class State:
         self._allocate(at.EFFECTS, terms.effects, FX_COLUMNS)
         self._allocate(at.WORK, at.WORK_COLUMNS, 0)
         self._allocate(at.OUTCOMES, at.OUTCOME_COLUMNS, 0)
-        for table, columns in _GIVEN.items():
+        for table, columns in (*_GIVEN.items(), *_OF_PERIODS.items()):
             self._allocate(table, 1, columns)
         self._tables |= {
             at.ASSETS: terms.asset_table(),
@@ -350,6 +354,29 @@ class State:
         row[at.BUDGET_TICK_AFTER] = self.register(at.R_TICK_AFTER)
         row[at.BUDGET_TICK] = int(TIME_NONE) if tick is None else tick
 
+    @property
+    def period_end(self) -> int:
+        """The time of the period end at the top of the queue, after PERIOD."""
+        return int(self.table(at.DUE)[0, at.DUE_AT])
+
+    def begin_period(self, slots: npt.ArrayLike, tiers: npt.ArrayLike, rolls: npt.ArrayLike) -> None:
+        """Say whom the period end at the top of the queue is about, after PERIOD.
+
+        Args:
+            slots: participants in the order of their numbers.
+            tiers: the tier types whose period ends, by number, with the dates of the period that begins
+                ([row, PERIOD_COLUMNS]).
+            rolls: their qualifying counters ([row, ROLL_COLUMNS]): those of one counter together, by tier type.
+        """
+        registers = self.table(at.REGISTERS)[0]
+        registers[[at.R_PERIOD_AT, at.R_PERIOD_UNIT]] = self.period_end, 0
+        counts = (at.R_PERIOD_HOLDERS, at.R_PERIOD_TIERS, at.R_PERIOD_ROLLS)
+        for (table, columns), count, given in zip(_OF_PERIODS.items(), counts, (slots, tiers, rolls), strict=True):
+            rows = np.asarray(given, np.int64).reshape(-1, columns)
+            registers[count] = len(rows)
+            self._tables[table] = np.concatenate([rows, np.zeros((1, columns), np.int64)])
+        self._renew_handles()
+
     def name_targets(self, kind: TargetKind, codes: Int64s, meanings: Int64s) -> None:
         """Say what texts mean as targets of a kind: a person's index + 1, or an Outcome, negated."""
         needed = int(codes.max(initial=-1)) + 1
@@ -494,6 +521,8 @@ class State:
             at.TIER_LEVEL: max(1, len(terms.tiers)),
             at.TIER_ACQUIRED: max(1, len(terms.tiers)),
             at.TIER_EXPIRES: max(1, len(terms.tiers)),
+            at.TIER_DOWNGRADE: max(1, len(terms.tiers)),
+            at.TIER_NOTED: max(1, len(terms.tiers)),
             at.PROFILES: at.PROFILE_COLUMNS if terms.has_members else 0,
         }
 
@@ -508,6 +537,7 @@ class State:
         registers[at.R_HOLDER], registers[at.R_LATEST] = start.holder, start.latest
         registers[[at.R_GIVEN_RECORD, at.R_SLOT, at.R_RECIPIENT, at.R_GROUP]] = -1
         registers[at.R_BATCH_ENTRY] = start.entry_seq
+        registers[at.R_PERIOD_AT] = int(TIME_NONE)
         registers[at.R_STRIDE], registers[at.R_ASSETS] = stride, max(1, len(self.terms.assets))
         registers[at.R_PROGRAMS] = len(self.terms.programs)
 

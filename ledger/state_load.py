@@ -18,13 +18,14 @@ from earnbook.ledger.budgets import schedule_reset
 from earnbook.ledger.compiled import compiled
 from earnbook.ledger.due import push_due, settle_due
 from earnbook.ledger.holds import stamp
+from earnbook.ledger.levels import await_level, due_date
+from earnbook.ledger.lifecycle import await_period
 from earnbook.ledger.lots import await_due, link
 from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.results import Rows, account_codes
 from earnbook.ledger.schedule import due_item, due_key
 from earnbook.ledger.schema import TIME_NONE, EntityType, Int64s, InventoryMode, LotStatus, Status
 from earnbook.ledger.state import State
-from earnbook.ledger.tiers import await_tier
 
 Numbers = npt.ArrayLike
 
@@ -227,28 +228,60 @@ def load_lots(state: State, lots: Mapping[str, Numbers]) -> None:
 
 
 def load_tiers(
-    state: State, *, slots: Numbers, tiers: Numbers, levels: Numbers, acquired_at: Numbers, expires_at: Numbers
+    state: State,
+    *,
+    slots: Numbers,
+    tiers: Numbers,
+    levels: Numbers,
+    acquired_at: Numbers,
+    expires_at: Numbers,
+    downgrade_at: Numbers = int(TIME_NONE),
+    noted: Numbers = 0,
 ) -> None:
-    """Levels of participants: `tiers` are columns of the cells, `levels` positions by ascending rank from 1."""
+    """Levels of participants: `tiers` are columns of the cells, `levels` positions by ascending rank from 1.
+
+    `downgrade_at` and `noted` are as TIER_DOWNGRADE and TIER_NOTED.
+    """
     rows, columns = _cells(state, slots, tiers, len(state.terms.tiers), "tiers")
-    level, expires = np.asarray(levels, np.int64), np.asarray(expires_at, np.int64)
+    level, notes = np.asarray(levels, np.int64), np.broadcast_to(np.asarray(noted, np.int64), rows.shape)
     most = np.array([len(tier.levels) for tier in state.terms.tiers], np.int64)
-    if len(level) and (level.min() < 1 or (level > most[columns]).any()):
+    is_odd = (level < 1) | (level > most[columns]) | (notes < at.OWN_EXPIRY) | (notes > most[columns])
+    if is_odd.any():
         raise ValueError("somebody is on a level that the tier type has not")
-    parts = {at.TIER_LEVEL: level, at.TIER_ACQUIRED: acquired_at, at.TIER_EXPIRES: expires}
+    parts = {at.TIER_LEVEL: level, at.TIER_ACQUIRED: acquired_at, at.TIER_EXPIRES: expires_at}
+    parts |= {at.TIER_DOWNGRADE: downgrade_at, at.TIER_NOTED: notes}
     for table, values in parts.items():
         state.table(table)[rows, columns] = np.asarray(values)
-    ends = expires != TIME_NONE
-    state.reserve(at.DUE, int(ends.sum()))
-    _await_tiers(state.handles, rows[ends], columns[ends])
+    state.reserve(at.DUE, len(rows))
+    _await_levels(state.handles, rows, columns)
 
 
 @compiled
-def _await_tiers(given: Int64s, slots: Int64s, tiers: Int64s) -> None:
-    """Queue the expiries of loaded levels; the queue has room."""
+def _await_levels(given: Int64s, slots: Int64s, tiers: Int64s) -> None:
+    """Queue when loaded levels fall due; the queue has room."""
     handles = fixed_in(given)
     for k in range(len(slots)):
-        await_tier(handles, slots[k], tiers[k])
+        date = due_date(handles, slots[k], tiers[k])
+        if date != TIME_NONE:
+            await_level(handles, slots[k], tiers[k], date)
+            settle_due(handles)
+
+
+def begin_periods(state: State, rows: Numbers) -> None:
+    """The running periods of tier types, once for a State: [row, PERIOD_COLUMNS]."""
+    given = np.asarray(rows, np.int64).reshape(-1, at.PERIOD_COLUMNS)
+    dates = slice(at.TIER_PERIOD, at.TIER_PERIOD + at.PERIOD_DATES)
+    state.table(at.TIERS)[given[:, at.PERIOD_TIER], dates] = given[:, : at.PERIOD_DATES]
+    state.reserve(at.DUE, len(given))
+    _await_periods(state.handles, np.ascontiguousarray(given[:, at.PERIOD_TIER]))
+
+
+@compiled
+def _await_periods(given: Int64s, tiers: Int64s) -> None:
+    """Queue the ends of periods; the queue has room."""
+    handles = fixed_in(given)
+    for k in range(len(tiers)):
+        await_period(handles, tiers[k])
         settle_due(handles)
 
 
@@ -472,13 +505,15 @@ def checkpoint(state: State, lot_columns: Collection[str] = OPEN_LOT_COLUMNS) ->
 def _tier_rows(state: State, slots: Int64s, tiers: Int64s) -> Rows:
     """The rows of (slot, tier type column): tier type and level by their numbers."""
     numbers, first = (state.table(at.TIERS)[tiers, column] for column in (at.TIER_NUMBER, at.TIER_LEVEL_FIRST))
-    levels = first + state.table(at.TIER_LEVEL)[slots, tiers] - 1
+    names, noted = state.table(at.LEVELS)[:, at.LEVEL_NAME], state.table(at.TIER_NOTED)[slots, tiers]
     return {
         "holder": state.numbers[slots],
         "tier": numbers.astype(np.int32),
-        "level": state.table(at.LEVELS)[levels, at.LEVEL_NAME].astype(np.int32),
+        "level": names[first + state.table(at.TIER_LEVEL)[slots, tiers] - 1].astype(np.int32),
         "acquired_at": state.table(at.TIER_ACQUIRED)[slots, tiers],
         "expires_at": state.table(at.TIER_EXPIRES)[slots, tiers],
+        "downgrade_at": state.table(at.TIER_DOWNGRADE)[slots, tiers],
+        "noted": np.where(noted > 0, names[first + np.maximum(noted, 1) - 1], noted).astype(np.int32),
     }
 
 

@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 
 from earnbook.ledger.amounts import COUNTER_LIMIT, split_words
-from earnbook.ledger.layout import CRITERION_COLUMNS, LEVEL_COLUMNS, TIER_COLUMNS
-from earnbook.ledger.schema import COUNTER_SCALE_MAX, Comparison, Int64s, Status
+from earnbook.ledger.layout import CRITERION_COLUMNS, LEVEL_COLUMNS, PERIOD_DATES, TIER_COLUMNS
+from earnbook.ledger.schema import COUNTER_SCALE_MAX, TIME_NONE, Comparison, Int64s, Retention, Status
 
 LEVELS_MAX = 127
 """Levels of one tier type: a cell holds a position in one byte."""
@@ -68,6 +68,27 @@ class LevelTerms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleTerms:
+    """How levels are kept and lost (§14.3); no retention where they are held for good, whatever happens.
+
+    `duration` (of ACTIVITY_REFRESH) and `grace` are microseconds, `floor` is the position of min_level, 0: none.
+    """
+
+    retention: Retention | None = None
+    duration: int = 0
+    grace: int = 0
+    floor: int = 0
+    drops_one: bool = False
+    is_excess: bool = False
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The columns of TIERS that say this."""
+        retention = 0 if self.retention is None else int(self.retention)
+        return (retention, self.duration, self.grace, self.floor, int(self.drops_one), int(self.is_excess))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TierTerms:
     """A tier type of a program (by slot): `number` is its object number, `levels` stand by ascending rank."""
 
@@ -75,6 +96,7 @@ class TierTerms:
     program: int
     levels: tuple[LevelTerms, ...]
     status: Status = Status.ACTIVE
+    lifecycle: LifecycleTerms = LifecycleTerms()
 
     def __post_init__(self) -> None:
         """Ranks ascend, and there are not too many levels; ValueError otherwise."""
@@ -88,11 +110,16 @@ class TierTerms:
         return self.status is Status.ACTIVE and any(level.criteria for level in self.levels)
 
 
+def _follows_events(tier: TierTerms) -> bool:
+    """Whether an event may change a level without an action that says so: by counters, or by being there."""
+    return tier.qualifies or tier.lifecycle.retention is Retention.ACTIVITY_REFRESH
+
+
 def tier_spans(tiers: Sequence[TierTerms], programs: int) -> list[tuple[int, int]]:
-    """For each program the first tier type that is evaluated, and from there to the last one; 0 where there is none."""
+    """For each program the first tier type that follows events, and from there to the last; 0 where there is none."""
     spans = []
     for program in range(programs):
-        found = [at for at, tier in enumerate(tiers) if tier.program == program and tier.qualifies]
+        found = [at for at, tier in enumerate(tiers) if tier.program == program and _follows_events(tier)]
         spans.append((found[0], found[-1] + 1 - found[0]) if found else (0, 0))
     return spans
 
@@ -104,7 +131,7 @@ def tier_tables(tiers: Sequence[TierTerms]) -> tuple[Int64s, Int64s, Int64s]:
     criteria: list[tuple[int, ...]] = []
     for tier in tiers:
         head = (tier.number, tier.program, int(tier.status), len(levels), len(tier.levels), int(tier.qualifies))
-        rows.append(head)
+        rows.append((*head, *tier.lifecycle.words, *(int(TIME_NONE),) * PERIOD_DATES))
         for level in tier.levels:
             levels.append((level.name, level.rank, len(criteria), len(level.criteria), int(level.is_any)))
             for item in level.criteria:

@@ -24,6 +24,7 @@ from earnbook.ledger.kernel import (
     DONE,
     MISS,
     OPERATE,
+    PERIOD,
     RETRY_MISS,
     TICK,
     Rules,
@@ -68,6 +69,7 @@ from earnbook.pipeline.columns import TextTables, batch_columns, event_of
 from earnbook.pipeline.errors import IntegrityError, Refused
 from earnbook.pipeline.evaluations import NO_PATTERN, Patterns
 from earnbook.pipeline.generated import GeneratedEvents
+from earnbook.pipeline.lifecycles import begin_period_end, start_periods
 from earnbook.pipeline.operations import Operations
 from earnbook.pipeline.partitions import RecordRows, decide_apart, new_patterns
 from earnbook.pipeline.people import Named, People
@@ -213,6 +215,7 @@ class Engine:
             for _ in range(partitions)
         )
         self.state = self.states[0]
+        self._has_periods = False
         self.homes: Int64s = np.zeros(0, np.int64)
         """The partition of every person."""
         self._lock = RLock()
@@ -398,6 +401,12 @@ class Engine:
                 first = next_reset(plan.schedule, at_us, at_us)
                 begin_budget(self.state, place, number=number, origin=at_us, next_reset_at=first)
 
+    def start_periods(self, after: int) -> None:
+        """The periods of tier types that run right after a time; for the first batch of the engine, once."""
+        if not self._has_periods:
+            start_periods(self.state, self.run.tiers, after)
+            self._has_periods = True
+
     def _member_rows(self) -> dict[str, pa.Table]:
         """Profiles and members, where the run has them at all."""
         if not self.run.terms.has_members:
@@ -449,6 +458,8 @@ class Engine:
             self._propose_row(records, columns, persons)
         elif code == TICK:
             self._give_tick()
+        elif code == PERIOD:
+            begin_period_end(self.state, self.run)
         elif code == MISS:
             self._look_up_target()
         elif code == OPERATE:

@@ -32,8 +32,8 @@ from earnbook.pipeline.control import control_totals, read_control, refuse_uncon
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
+from earnbook.pipeline.lifecycles import has_tier_due
 from earnbook.pipeline.load import (
-    find_due_holders,
     has_schedule,
     load_patterns,
     load_registers,
@@ -45,7 +45,7 @@ from earnbook.pipeline.operation_needs import OperationNeeds, operation_needs
 from earnbook.pipeline.order import SeenKeys, drop_duplicates, renumber_conflicts
 from earnbook.pipeline.originals import find_originals
 from earnbook.pipeline.partitions import why_one_pass
-from earnbook.pipeline.prefetch import prefetch_due, prefetch_persons, prefetch_records, prefetch_start
+from earnbook.pipeline.prefetch import due_holders, prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.registry import SourceEntry
 from earnbook.pipeline.retries import retry_rows, rows_with_retries
@@ -356,7 +356,7 @@ class Job:
             return False
         until = self._clock.end_of_batch(self._book_clock)
         assert self._engine is not None
-        is_due = bool(len(find_due_holders(self._connection, until))) or self._engine.has_budget_due(until)
+        is_due = bool(len(due_holders(self._connection, self._engine, until))) or self._engine.has_budget_due(until)
         return self._load.changed or is_due
 
     def _count_dropped_only(self, batch: _Batch) -> None:
@@ -396,6 +396,7 @@ class Job:
         loads_now = self._loads_now(batch)
         if loads_now:
             engine.begin_budgets(self._registry, first_at)
+        engine.start_periods(first_at if loads_now else self._book_clock)
         limit = self._request.max_generated
         decided = engine.execute(
             given,
@@ -433,16 +434,21 @@ class Job:
         return is_waiting and (batch.records.num_rows > 0 or self._clock.mode is not ClockMode.EVENT)
 
     def _settle_before_load(self, first_at: int) -> bool:
-        """Under new definitions, the events that fall due before them are processed by the old ones first (§6.3).
+        """Under new definitions, events and levels that fall due before them are dealt with by the old ones (§6.3).
 
         They make a batch of their own; returns whether there is one. A dry run, which commits none, leaves them to the
         new definitions.
         """
         is_load = self._load.changed and not self._is_loaded and self._start.ruleset_version > 0
-        if not is_load or self._request.dry_run or not has_schedule(self._connection, until=first_at):
+        if not is_load or self._request.dry_run:
             return False
-        clock = Clock(mode=ClockMode.FIXED, reading_us=first_at, horizon_us=self._clock.horizon_us)
         old = ruleset_in_force(self._connection)
+        clock = Clock(mode=ClockMode.FIXED, reading_us=first_at, horizon_us=self._clock.horizon_us)
+        is_due = has_schedule(self._connection, until=first_at) or has_tier_due(
+            self._connection, old.definitions, self._registry, after=self._book_clock, until=first_at
+        )
+        if not is_due:
+            return False
         before = Job(self._book, self._connection, self._request, clock, old, wall_us=self._wall_us)
         before.tally = self.tally
         before.advance()

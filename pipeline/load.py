@@ -278,16 +278,12 @@ def _whole_schedule(connection: duckdb.DuckDBPyConnection, schedule: pa.Table) -
 
 
 def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:
-    """Numbers of holders with something due at or before `until` (microseconds), ascending (§4.4).
-
-    That is a lot that matures or expires, a level that expires, or a scheduled event.
-    """
+    """Numbers of holders with a lot or a scheduled event due at or before `until` (microseconds), ascending (§4.4)."""
     rows = _table(
         connection,
         f"""SELECT DISTINCT holder FROM store.open_lots
         WHERE status = {LotStatus.DEFERRED} AND matures_at <= {int(until)}
             OR status <> {LotStatus.HELD} AND expires_at <= {int(until)}
-        UNION SELECT holder FROM store.tiers WHERE expires_at <= {int(until)}
         UNION SELECT holder FROM store.schedule WHERE due_at <= {int(until)} ORDER BY holder""",
     )
     return rows.column("holder").combine_chunks()

@@ -35,6 +35,7 @@ from earnbook.ledger.state_load import (
     set_origins,
 )
 from earnbook.pipeline.execute import Engine
+from earnbook.pipeline.lifecycles import find_tier_holders
 from earnbook.pipeline.load import (
     find_due_holders,
     find_enrolled_holders,
@@ -114,7 +115,17 @@ def prefetch_persons(connection: duckdb.DuckDBPyConnection, engine: Engine, *, h
 
 def prefetch_due(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> None:
     """Load the holders of the book with something due at or before `until` (§4.4)."""
-    _load_unnamed(connection, engine, find_due_holders(connection, until).to_numpy())
+    _load_unnamed(connection, engine, due_holders(connection, engine, until))
+
+
+def due_holders(connection: duckdb.DuckDBPyConnection, engine: Engine, until: int) -> Int64s:
+    """Numbers of the holders of the book with something due at or before `until`, ascending."""
+    keys = engine.run.keys[StateType.COUNTER]
+    counters = dict(zip(keys.texts, keys.numbers.tolist(), strict=True))
+    others = find_due_holders(connection, until).to_numpy()
+    return np.union1d(
+        others, find_tier_holders(connection, engine.run.tiers, counters, after=engine.state.clock, until=until)
+    )
 
 
 def prefetch_enrolled(connection: duckdb.DuckDBPyConnection, engine: Engine, program: int) -> None:
@@ -260,7 +271,9 @@ def _load(engine: Engine, state: State, tables: dict[str, pa.Table]) -> None:
         scales=attributes["scale"],
     )
     tiers = rows["tiers"]
-    columns, levels = places_of(engine.run.tiers, tiers["tier"], tiers["level"])
+    columns, levels, noted = places_of(
+        engine.run.tiers, tiers["tier"], tiers["level"], tiers["noted_level"], tiers["own_expiry"]
+    )
     load_tiers(
         state,
         slots=state.slots_of(tiers["holder"]),
@@ -268,6 +281,8 @@ def _load(engine: Engine, state: State, tables: dict[str, pa.Table]) -> None:
         levels=levels,
         acquired_at=tiers["acquired_at"],
         expires_at=tiers["expires_at"],
+        downgrade_at=tiers["downgrade_at"],
+        noted=noted,
     )
     if "profiles" in rows:
         profiles = rows["profiles"]

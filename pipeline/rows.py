@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from earnbook.ledger.layout import OWN_EXPIRY
 from earnbook.ledger.members import Members
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import Rows
@@ -88,9 +89,8 @@ def window_rows(columns: Rows) -> pa.Table:
 
 
 def tier_rows(columns: Rows) -> pa.Table:
-    """The state of tiers: no expiry is null."""
-    expires_at = _nullable_times(columns["expires_at"])
-    return table_of("tiers", {**columns, "expires_at": expires_at}, STATE_TABLES["tiers"])
+    """The state of tiers: no expiry and no downgrade is null."""
+    return table_of("tiers", {**columns, **_dates_of_levels(columns)}, STATE_TABLES["tiers"])
 
 
 def change_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
@@ -120,15 +120,21 @@ def change_rows(columns: Rows, pool: StringPool) -> dict[str, pa.Table]:
 
 
 def _tier_changes(columns: Rows, keep: np.ndarray[Any, Any]) -> pa.Table:
-    """The times of new levels, which the ledger writes where counters have their window."""
-    return table_of(
-        "tier_changes",
-        {
-            "change_seq": columns["change_seq"][keep],
-            "acquired_at": columns["reset_at"][keep],
-            "expires_at": _nullable_times(columns["reset_after"][keep]),
-        },
-    )
+    """What else there is of new levels; the ledger writes their times where counters have their window."""
+    few = {name: columns[name][keep] for name in ("change_seq", "downgrade_at", "noted")}
+    few |= {"acquired_at": columns["reset_at"][keep], "expires_at": columns["reset_after"][keep]}
+    return table_of("tier_changes", {**few, **_dates_of_levels(few)})
+
+
+def _dates_of_levels(columns: Rows) -> dict[str, Any]:
+    """Dates of levels, with whose they are: `noted` as in `ledger.results`."""
+    noted = columns["noted"]
+    return {
+        "expires_at": _nullable_times(columns["expires_at"]),
+        "own_expiry": noted == OWN_EXPIRY,
+        "downgrade_at": _nullable_times(columns["downgrade_at"]),
+        "noted_level": np.maximum(noted, 0),
+    }
 
 
 def result_rows(columns: Rows, pool: StringPool) -> pa.Table:

@@ -224,14 +224,10 @@ def _unexecuted(definitions: Definitions, rule: Rule) -> Iterator[Issue]:
 
 def _unexecuted_tier(definitions: Definitions, tier: TierType) -> Iterator[Issue]:
     """What an active tier type asks that this version validates and stores, but does not execute."""
-    message = ""
-    if tier.lifecycle is not None:
-        message, remedy = "a lifecycle", "leave lifecycle out, or set the tier type's status to ARCHIVED"
-    elif len(tier.levels) > LEVELS_MAX:
-        message, remedy = f"more than {LEVELS_MAX} levels", "leave levels out, or make two tier types of one"
-    if not message:
+    if len(tier.levels) <= LEVELS_MAX:
         return
-    message = f"tier type `{tier.key}`: this version of earnbook does not execute {message}"
+    remedy = "leave levels out, or make two tier types of one"
+    message = f"tier type `{tier.key}`: this version of earnbook does not execute more than {LEVELS_MAX} levels"
     origin = definitions.origins.get(tier.id)
     if origin is not None:
         yield origin.issue(IssueCode.INVALID_VALUE, message, remedy)

@@ -196,7 +196,14 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     # The limit and the next reset of each budget in force, written by the batches that changed either.
     "budget_terms": _schema(batch=_I64, budget=_I32, limit_minor=_I64, next_reset_at=(_I64,)),
     # What changes of tiers to a level have, one row each; `value` of the change is the level's number in `names`.
-    "tier_changes": _schema(change_seq=_I64, acquired_at=_I64, expires_at=(_I64,)),
+    "tier_changes": _schema(
+        change_seq=_I64,
+        acquired_at=_I64,
+        expires_at=(_I64,),
+        own_expiry=pa.bool_(),  # the level is removed then, whatever the lifecycle says
+        downgrade_at=(_I64,),  # of a level that was not renewed at a period end: when that is decided
+        noted_level=_I32,  # what was reached at that period end, a number in `names`; 0: nothing, or there is no date
+    ),
     # When and why changes with log_seq 0 happened, one row each: due work, as `due_entries` for entries.
     "due_changes": _schema(
         change_seq=_I64,
@@ -246,7 +253,18 @@ STATE_TABLES: dict[str, pa.Schema] = {
     "tags": _schema(entity=_I64, key=_I32),
     "attributes": _schema(entity=_I64, key=_I32, kind=_I8, value=_I64, scale=_I8, text=(_TEXT,)),
     "enrollments": _schema(holder=_I64, program=_I32, status=_I8),
-    "tiers": _schema(holder=_I64, tier=_I32, level=_I32, acquired_at=_I64, expires_at=(_I64,)),  # level as in names
+    # Levels are numbers in `names`; what else there is of them is as in `tier_changes`, but that events move expires_at
+    # of levels that are kept by activity (§14.4).
+    "tiers": _schema(
+        holder=_I64,
+        tier=_I32,
+        level=_I32,
+        acquired_at=_I64,
+        expires_at=(_I64,),
+        own_expiry=pa.bool_(),
+        downgrade_at=(_I64,),
+        noted_level=_I32,
+    ),
     "open_lots": _schema(
         lot_seq=_I64,
         holder=_I64,

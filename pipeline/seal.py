@@ -161,7 +161,11 @@ SEAL_TABLES: tuple[SealTable, ...] = (
             ),
             _part("change_details", "change_seq", "change_seq:8 value_high:8 reset_at:8? reset_after:8? text:text?"),
             _part("due_changes", "change_seq", "change_seq:8 changed_at:8 kind:2 object:8"),
-            _part("tier_changes", "change_seq", "change_seq:8 acquired_at:8 expires_at:8?"),
+            _part(
+                "tier_changes",
+                "change_seq",
+                "change_seq:8 acquired_at:8 expires_at:8? own_expiry:1 downgrade_at:8? noted_level:8",
+            ),
             _part("holders", "number", "number:8 kind:2 external_id:text given_id:text? log_seq:8"),
             _part("names", "number", "number:8 state_type:2 text:text"),
         ),

@@ -235,8 +235,6 @@ def _latest(
     cell: str,
     state_type: StateType,
     from_checkpoint: bool,
-    *,
-    changes: str = "full_changes",
 ) -> str:
     """The last change per entity and key; `cell` names the columns of a state row, `values` them in a change row."""
     base = f"SELECT {key}, CAST(0 AS BIGINT), CAST({ChangeOperation.SET} AS TINYINT), {cell} FROM store.{table}"
@@ -246,7 +244,7 @@ def _latest(
     FROM (SELECT {key}, arg_max(struct_pack(operation := operation, {names}), change_seq) AS cell
         FROM ({base + " UNION ALL " if from_checkpoint else ""}
             SELECT entity, key, change_seq, operation, {values}
-            FROM {_rows(changes, "change_seq", from_checkpoint)} WHERE state_type = {state_type}
+            FROM {_rows("full_changes", "change_seq", from_checkpoint)} WHERE state_type = {state_type}
         ) AS steps({key}, change_seq, operation, {cell}) GROUP BY ALL) AS last
     WHERE last.cell.operation NOT IN ({ChangeOperation.DELETE}, {ChangeOperation.REMOVE})"""
 
@@ -269,9 +267,54 @@ def _enrollments(from_checkpoint: bool) -> str:
 
 
 def _tiers(from_checkpoint: bool) -> str:
-    values, cell = "CAST(value AS INTEGER), acquired_at, expires_at", "level, acquired_at, expires_at"
-    changes = "full_tier_changes"
-    return _latest("tiers", "holder, tier", values, cell, StateType.TIER, from_checkpoint, changes=changes)
+    """The last change per participant and tier type, and what activity has moved since (§14.4).
+
+    A completed external event moves the expiry of a level that is kept by activity under the definitions of its batch.
+    It comes after the change that made the level if it has a later number in the log, or the same one; a change that
+    fell due stands in the log by its batch and time, before the records of that time. A retry stands where its
+    operation does.
+    """
+    cell = "level, acquired_at, expires_at, own_expiry, downgrade_at, noted_level"
+    fields = ", ".join(f"{name} := {name}" for name in ("change_seq", "log_seq", "operation", *cell.split(", ")))
+    base = f"SELECT holder, tier, CAST(0 AS BIGINT), CAST(-1 AS BIGINT), {ChangeOperation.SET}, {cell} FROM store.tiers"
+    generated = "SELECT log_seq FROM store.generated_events"
+    after = "(SELECT last_log_seq FROM store.checkpoint_position)" if from_checkpoint else "0"
+    return f"""WITH held AS (SELECT holder, tier, last.* FROM (SELECT holder, tier,
+                arg_max(struct_pack({fields}), change_seq) AS last
+            FROM ({base + " UNION ALL " if from_checkpoint else ""}
+                SELECT entity, key, change_seq, log_seq, operation, CAST(value AS INTEGER), acquired_at, expires_at,
+                    own_expiry, downgrade_at, noted_level
+                FROM {_rows("full_tier_changes", "change_seq", from_checkpoint)}
+            ) AS steps(holder, tier, change_seq, log_seq, operation, {cell}) GROUP BY holder, tier)
+        WHERE last.operation <> {ChangeOperation.DELETE}),
+    moving AS (SELECT l.tier, o.program, l.batch, l.next_batch, l.duration FROM store.lifecycles AS l
+        JOIN store.objects AS o ON o.kind = {ObjectKind.TIER} AND o.number = l.tier
+        WHERE l.retention = 'ACTIVITY_REFRESH'),
+    kept AS (SELECT h.*, coalesce(m.by_log_seq, h.log_seq) AS place, coalesce(b.batch, 0) AS batch, d.changed_at
+        FROM held AS h
+        LEFT JOIN store.attempts AS m ON m.log_seq = h.log_seq
+            AND h.change_seq BETWEEN m.first_change_seq AND m.last_change_seq
+        LEFT JOIN store.due_changes AS d ON d.change_seq = h.change_seq
+        LEFT JOIN store.change_batches AS b ON h.change_seq BETWEEN b.first_change_seq AND b.last_change_seq
+        WHERE NOT h.own_expiry AND h.tier IN (SELECT tier FROM moving)),
+    completed AS (SELECT a.holder, a.program, a.place, a.processed_at, b.batch FROM (
+            SELECT holder, program, log_seq AS place, processed_at
+            FROM {_rows("events", "log_seq", from_checkpoint)} WHERE outcome = 0 AND log_seq NOT IN ({generated})
+            UNION ALL SELECT t.holder, e.program, t.by_log_seq, t.processed_at
+            FROM store.attempts AS t JOIN store.events AS e USING (log_seq)
+            WHERE t.by_log_seq > {after} AND t.outcome = 0 AND t.log_seq NOT IN ({generated})) AS a
+        JOIN store.log_batches AS b ON a.place BETWEEN b.first_log_seq AND b.last_log_seq
+        WHERE a.holder IN (SELECT holder FROM kept)),
+    moved AS (SELECT k.holder, k.tier, arg_max(c.processed_at + v.duration, c.place) AS expires_at
+        FROM kept AS k JOIN moving AS v ON v.tier = k.tier
+        JOIN completed AS c ON c.holder = k.holder AND c.program = v.program
+            AND c.batch >= v.batch AND (v.next_batch IS NULL OR c.batch < v.next_batch)
+            AND CASE WHEN k.place <> 0 THEN c.place >= k.place
+                ELSE c.batch > k.batch OR c.batch = k.batch AND c.processed_at >= k.changed_at END
+        GROUP BY k.holder, k.tier)
+    SELECT h.holder, h.tier, h.level, h.acquired_at, coalesce(m.expires_at, h.expires_at) AS expires_at, h.own_expiry,
+        h.downgrade_at, h.noted_level
+    FROM held AS h LEFT JOIN moved AS m USING (holder, tier)"""
 
 
 def _tags(from_checkpoint: bool) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """The version of the physical schema; a book of another version is refused with a message."""
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from earnbook.ledger.schema import Comparison, Int64s, StateType, Status
-from earnbook.ledger.terms_tiers import CriterionTerms, LevelTerms, TierTerms
+from earnbook.ledger.layout import OWN_EXPIRY
+from earnbook.ledger.schema import Comparison, Int64s, Retention, StateType, Status
+from earnbook.ledger.terms_tiers import CriterionTerms, LevelTerms, LifecycleTerms, TierTerms
 from earnbook.pipeline.registry import Registry
 from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.rules.models import Program, SetTierAction
-from earnbook.rules.models_tiers import Level, TierType
+from earnbook.rules.models_tiers import Level, Lifecycle, TierType
 from earnbook.rules.tiers import BASE_LEVELS, levels_by_rank
+from earnbook.rules.times import DAY
 
 _COMPARISONS = {
     ">=": Comparison.AT_LEAST,
@@ -44,7 +46,7 @@ class TierColumn:
 
 
 def tier_columns(programs: Sequence[Program], registry: Registry) -> tuple[TierColumn, ...]:
-    """The tier types of all programs (by slot) in column order; names levels and the counters of their criteria."""
+    """The tier types of all programs (by slot) in column order; names levels and the counters they are about."""
     columns = []
     for slot, program in enumerate(programs):
         numbered = {registry.find_object(ObjectKind.TIER, tier.id) or 0: tier for tier in program.tiers}
@@ -56,6 +58,9 @@ def _column(tier: TierType, slot: int, number: int, registry: Registry) -> TierC
     for level in tier.levels:
         for criterion in level.qualification.criteria if level.qualification else ():
             registry.name_number(int(StateType.COUNTER), criterion.counter)
+    counters = tier.lifecycle.counters if tier.lifecycle else None
+    for key in counters.qualifying if counters else ():
+        registry.name_number(int(StateType.COUNTER), key)
     names = {level.key: registry.name_number(int(StateType.TIER), level.key) for level in tier.levels}
     levels = levels_by_rank(tier)
     return TierColumn(
@@ -73,9 +78,34 @@ def tier_terms(columns: Sequence[TierColumn], counters: Mapping[str, int]) -> tu
                 _level_terms(level, name, counters) for level, name in zip(column.levels, column.names, strict=True)
             ),
             status=Status[column.definition.status],
+            lifecycle=lifecycle_terms(column),
         )
         for column in columns
     )
+
+
+def lifecycle_terms(column: TierColumn) -> LifecycleTerms:
+    """What the lifecycle of a tier type says of its levels; an archived type does nothing by itself."""
+    lifecycle = column.definition.lifecycle
+    if lifecycle is None or column.definition.status != "ACTIVE":
+        return LifecycleTerms()
+    policy, retention, counters = lifecycle.downgrade_policy, _retention(lifecycle), lifecycle.counters
+    return LifecycleTerms(
+        retention=retention,
+        duration=(lifecycle.retention.duration or 0) if lifecycle.retention else 0,
+        grace=policy.grace_days * DAY if policy else 0,
+        floor=column.position(policy.min_level) if policy and policy.min_level else 0,
+        drops_one=policy is not None and policy.mode == "DROP_ONE",
+        is_excess=counters is not None and counters.rollover == "EXCESS",
+    )
+
+
+def _retention(lifecycle: Lifecycle) -> Retention | None:
+    """The retention that is in force: under HOLD no level has dates."""
+    policy = lifecycle.downgrade_policy
+    if lifecycle.retention is None or (policy is not None and policy.mode == "HOLD"):
+        return None
+    return Retention[lifecycle.retention.mode]
 
 
 def _level_terms(level: Level, name: int, counters: Mapping[str, int]) -> LevelTerms:
@@ -101,10 +131,14 @@ def find_level(columns: Sequence[TierColumn], program: int, action: SetTierActio
     raise KeyError(action.tier)
 
 
-def places_of(columns: Sequence[TierColumn], numbers: Int64s, names: Int64s) -> tuple[list[int], list[int]]:
-    """Columns and positions of state rows, given the numbers of tier types and of level keys.
+def places_of(
+    columns: Sequence[TierColumn], numbers: Int64s, names: Int64s, noted: Int64s, owns: Int64s
+) -> tuple[list[int], list[int], list[int]]:
+    """Columns, positions, and what is noted of the levels of state rows (`TIER_NOTED`).
 
-    Raises KeyError for a level that the definitions have no more, which no load allows.
+    `numbers` are those of tier types, `names` those of the keys of levels, `noted` of the noted levels' (0: base), and
+    `owns` says whose expiry is their own. Raises KeyError for a level that the definitions have no more, which no load
+    allows.
     """
     known = {
         (column.number, name): (place, position)
@@ -112,4 +146,8 @@ def places_of(columns: Sequence[TierColumn], numbers: Int64s, names: Int64s) -> 
         for position, name in enumerate(column.names, start=1)
     }
     found = [known[pair] for pair in zip(numbers.tolist(), names.tolist(), strict=True)]
-    return [place for place, _ in found], [position for _, position in found]
+    notes = [
+        OWN_EXPIRY if own else known[number, note][1] if note else 0
+        for number, note, own in zip(numbers.tolist(), noted.tolist(), owns.tolist(), strict=True)
+    ]
+    return [place for place, _ in found], [position for _, position in found], notes

@@ -313,8 +313,15 @@ _LOTS = (
         query=f"""SELECT NULL, 'lot ' || lot_seq FROM store.current_open_lots
             WHERE status = {LotStatus.DEFERRED} AND matures_at <= {_CLOCK}
                 OR status = {LotStatus.AVAILABLE} AND expires_at <= {_CLOCK}
-            UNION ALL SELECT NULL, 'tier type ' || tier || ' of holder ' || holder FROM store.current_tiers
-            WHERE expires_at <= {_CLOCK}
+            UNION ALL SELECT NULL, 'tier type ' || t.tier || ' of holder ' || t.holder FROM store.current_tiers AS t
+            LEFT JOIN store.lifecycles AS l ON l.tier = t.tier AND l.next_batch IS NULL
+            LEFT JOIN store.names AS n ON n.number = t.level
+            LEFT JOIN store.level_list AS r ON r.tier = t.tier AND r.level = n.text
+            LEFT JOIN store.level_list AS f ON f.tier = t.tier AND f.level = l.min_level
+            WHERE CASE WHEN t.own_expiry THEN t.expires_at <= {_CLOCK}
+                WHEN l.retention = 'PERIOD_BASED' THEN t.downgrade_at <= {_CLOCK}
+                WHEN l.retention = 'ACTIVITY_REFRESH' AND r.rank > coalesce(f.rank, 0)
+                THEN t.expires_at + l.grace <= {_CLOCK} END
             UNION ALL SELECT NULL, 'event scheduled by log_seq ' || parent FROM store.current_schedule
             WHERE due_at <= {_CLOCK}""",
     ),

@@ -45,6 +45,11 @@ CREATE OR REPLACE MACRO store.duration_text(microseconds) AS
     || CASE WHEN microseconds % 60000000 > 0 OR microseconds = 0 THEN store.seconds_text(microseconds % 60000000)
         ELSE '' END;
 
+CREATE OR REPLACE MACRO store.duration_of(text) AS
+    coalesce(CAST(nullif(regexp_extract(text, '([0-9]+)h', 1), '') AS BIGINT), 0) * 3600000000
+    + coalesce(CAST(nullif(regexp_extract(text, '([0-9]+)m', 1), '') AS BIGINT), 0) * 60000000
+    + coalesce(CAST(CAST(nullif(regexp_extract(text, '([0-9.]+)s', 1), '') AS DECIMAL(18, 6)) * 1000000 AS BIGINT), 0);
+
 -- The value of a counter's change (§13.1): a number, or an object where it has a window (null: no window).
 CREATE OR REPLACE MACRO store.counter_json(number, reset_at, reset_after) AS
     CASE WHEN reset_after IS NULL THEN number
@@ -76,7 +81,7 @@ SELECT c.*, coalesce(d.value_high, CASE WHEN c.value < 0 THEN -1 ELSE 0 END) AS 
 FROM store.changes AS c LEFT JOIN store.change_details AS d ON d.change_seq = c.change_seq;
 -- Changes of tiers with the times of the new level, which are null where the level is gone.
 CREATE OR REPLACE VIEW store.full_tier_changes AS
-SELECT c.*, t.acquired_at, t.expires_at
+SELECT c.*, t.acquired_at, t.expires_at, t.own_expiry, t.downgrade_at, t.noted_level
 FROM store.changes AS c LEFT JOIN store.tier_changes AS t ON t.change_seq = c.change_seq WHERE c.state_type = 4;
 
 -- Which numbers each batch holds.
@@ -94,6 +99,18 @@ CREATE OR REPLACE VIEW store.entry_batches AS
 SELECT batch, first_entry_seq, last_entry_seq FROM store.batch_spans WHERE last_entry_seq >= first_entry_seq;
 CREATE OR REPLACE VIEW store.change_batches AS
 SELECT batch, first_change_seq, last_change_seq FROM store.batch_spans WHERE last_change_seq >= first_change_seq;
+
+-- How levels of each tier type are kept (§14.4), from one load of its definition to the next: the retention, where it
+-- is in force at all, the duration, and the grace that a level has after its expiry.
+CREATE OR REPLACE VIEW store.lifecycles AS
+SELECT tier, batch, next_batch, CASE WHEN lifecycle ->> '$.downgrade_policy.mode' IS DISTINCT FROM 'HOLD'
+        AND status = 'ACTIVE' THEN lifecycle ->> '$.retention.mode' END AS retention,
+    store.duration_of(lifecycle ->> '$.retention.duration') AS duration,
+    coalesce(CAST(lifecycle ->> '$.downgrade_policy.grace_days' AS BIGINT), 0) * 86400000000 AS grace,
+    lifecycle ->> '$.downgrade_policy.min_level' AS min_level
+FROM (SELECT object AS tier, batch, lead(batch) OVER (PARTITION BY object ORDER BY batch, n) AS next_batch,
+        snapshot -> '$.lifecycle' AS lifecycle, coalesce(snapshot ->> '$.status', 'ACTIVE') AS status
+    FROM store.definitions WHERE kind = 5);
 
 -- (state views are made here)
 
@@ -530,10 +547,14 @@ CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, hi
 
 -- The value of a tier's change (§13.1) by its number.
 CREATE OR REPLACE VIEW store.tier_values AS
-SELECT c.change_seq, '{"acquired_at":"' || store.instant_text(c.acquired_at) || '","expires_at":'
-    || coalesce('"' || store.instant_text(c.expires_at) || '"', 'null')
-    || ',"level":' || CAST(to_json(n.text) AS VARCHAR) || '}' AS json
-FROM store.full_tier_changes AS c JOIN store.names AS n ON n.number = c.value AND c.operation = 1;
+SELECT c.change_seq, '{"acquired_at":"' || store.instant_text(c.acquired_at)
+    || '","downgrade_at":' || coalesce('"' || store.instant_text(c.downgrade_at) || '"', 'null')
+    || ',"expires_at":' || coalesce('"' || store.instant_text(c.expires_at) || '"', 'null')
+    || ',"level":' || CAST(to_json(n.text) AS VARCHAR)
+    || ',"noted_level":' || coalesce(CAST(to_json(q.text) AS VARCHAR), 'null')
+    || ',"own_expiry":' || CASE WHEN c.own_expiry THEN 'true' ELSE 'false' END || '}' AS json
+FROM store.full_tier_changes AS c JOIN store.names AS n ON n.number = c.value AND c.operation = 1
+LEFT JOIN store.names AS q ON q.number = c.noted_level;
 -- Statuses of programs in the order in which they came into force: a load that states a new one, an operation. A load
 -- comes before the records of its batch (§6.3).
 CREATE OR REPLACE VIEW store.program_steps AS
@@ -761,12 +782,14 @@ FROM (SELECT tier, unnest(CAST(snapshot -> '$.levels' AS JSON[])) AS level
 CREATE OR REPLACE VIEW main.tiers AS
 SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, p.id AS program_id,
     p.key AS program, o.key AS tier, k.text AS level, l.rank, store.instant(t.acquired_at) AS acquired_at,
-    store.instant(t.expires_at) AS expires_at
+    store.instant(t.expires_at) AS expires_at, t.own_expiry, store.instant(t.downgrade_at) AS downgrade_at,
+    q.text AS noted_level
 FROM store.current_tiers AS t
 JOIN store.holder_list AS h ON h.number = t.holder
 JOIN store.objects AS o ON o.kind = 5 AND o.number = t.tier
 JOIN store.program_list AS p ON p.number = o.program
 JOIN store.names AS k ON k.number = t.level
+LEFT JOIN store.names AS q ON q.number = t.noted_level
 LEFT JOIN store.level_list AS l ON l.tier = t.tier AND l.level = k.text;
 
 CREATE OR REPLACE VIEW main.assets AS

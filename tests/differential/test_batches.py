@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.support.engines import ENGINES, run_engine
-from tests.support.features import ABOUT_MONEY
+from tests.support.features import ABOUT_MONEY, Feature
 from tests.support.logical import LogicalBook, Run, Scenario, differences
 from tests.support.logs import cut_by_days, random_month, random_scenario
 from tests.support.oracle import run_oracle
@@ -52,6 +52,13 @@ def test_one_run_about_money_is_a_run_for_every_day_for_the_oracle(seed: int, da
 @pytest.mark.parametrize("seed, batch_records", [(0, 1), (1, 7), (5, 3)])
 def test_the_size_of_batches_changes_nothing_about_money(seed: int, batch_records: int) -> None:
     scenario = random_month(seed, 2, rows=40, features=ABOUT_MONEY)
+    cut = partial(run_engine, mode="closures", batch_records=batch_records)
+    assert differences(run_oracle(scenario), cut(scenario)) == []
+
+
+@pytest.mark.parametrize("seed, batch_records", [(2, 1), (7, 3)])
+def test_the_size_of_batches_changes_nothing_about_levels(seed: int, batch_records: int) -> None:
+    scenario = random_scenario(seed, 3, frozenset({Feature.LIFECYCLE}))
     cut = partial(run_engine, mode="closures", batch_records=batch_records)
     assert differences(run_oracle(scenario), cut(scenario)) == []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.engines import ENGINES
-from tests.support.features import ABOUT_MONEY, BASIC, Features
+from tests.support.features import ABOUT_MONEY, BASIC, Feature, Features
 from tests.support.invariants import violations
 from tests.support.logical import differences
 from tests.support.logs import random_scenario
@@ -16,6 +16,7 @@ from tests.support.oracle import run_oracle
 
 QUICK = [(definitions, definitions % 2) for definitions in range(6)]
 MANY = [(definitions, log) for definitions in range(6, 206) for log in range(5)]
+LIFECYCLE: Features = frozenset({Feature.LIFECYCLE})
 
 
 @pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])
@@ -42,6 +43,18 @@ def test_engine_moves_money_as_the_oracle(engine: str, definitions_seed: int) ->
 @pytest.mark.parametrize("definitions_seed", range(4, 204))
 def test_engine_moves_money_as_the_oracle_many_times(engine: str, definitions_seed: int) -> None:
     _compare(engine, definitions_seed, definitions_seed % 3, ABOUT_MONEY)
+
+
+@pytest.mark.parametrize("engine, definitions_seed", [("closures", 1), ("closures", 4), ("kernel", 0)])
+def test_engine_keeps_levels_as_the_oracle(engine: str, definitions_seed: int) -> None:
+    _compare(engine, definitions_seed, definitions_seed % 3, LIFECYCLE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "oracle"])
+@pytest.mark.parametrize("definitions_seed", range(5, 205))
+def test_engine_keeps_levels_as_the_oracle_many_times(engine: str, definitions_seed: int) -> None:
+    _compare(engine, definitions_seed, definitions_seed % 3, LIFECYCLE)
 
 
 def _compare(engine: str, definitions_seed: int, log_seed: int, features: Features = BASIC) -> None:

@@ -101,7 +101,8 @@ def levels(driver: Driver) -> dict[tuple[int, int], tuple[str, int, int | None]]
     """(holder, tier type number) to level key, acquired_at and expires_at."""
     rows = checkpoint(driver.state)["tiers"]
     found = {}
-    for holder, tier, level, acquired, expires in zip(*(rows[name].tolist() for name in rows), strict=True):
+    names = ("holder", "tier", "level", "acquired_at", "expires_at")
+    for holder, tier, level, acquired, expires in zip(*(rows[name].tolist() for name in names), strict=True):
         found[holder, tier] = (NAMES[level], acquired, None if expires == np.iinfo(np.int64).min else expires)
     return found
 
@@ -284,7 +285,13 @@ def test_loaded_levels_expire_and_keep_their_times(driver: Driver) -> None:
     slots = add_holders(driver.state, [2, 1])
     never = int(np.iinfo(np.int64).min)
     load_tiers(
-        driver.state, slots=slots, tiers=[STATUS, CLUB], levels=[GOLD, 1], acquired_at=[5, 6], expires_at=[DAY, never]
+        driver.state,
+        slots=slots,
+        tiers=[STATUS, CLUB],
+        levels=[GOLD, 1],
+        acquired_at=[5, 6],
+        expires_at=[DAY, never],
+        noted=[at.OWN_EXPIRY, 0],
     )
     compact_due(driver.state)
     assert levels(driver) == {(2, 1): ("gold", 5, DAY), (1, 3): ("member", 6, None)}

@@ -42,19 +42,22 @@ def test_only_changes_with_a_wide_value_a_window_a_text_or_a_level_have_details(
     number, text, int_, tier = int(Kind.NUMBER), int(Kind.TEXT), int(Kind.INT), int(StateType.TIER)
     columns = _columns(
         "change_seq log_seq action entity state_type key operation value_kind value value_high value_scale reset_at "
-        "reset_after",
-        (1, 1, 1, 7, counter, 1, set_, number, 5, 0, 0, NONE, NONE),
-        (2, 1, 1, 7, counter, 1, set_, number, -5, -1, 0, NONE, NONE),
-        (3, 1, 1, 7, counter, 1, set_, number, -5, 0, 0, NONE, NONE),
-        (4, 1, 1, 7, counter, 1, set_, number, 5, 0, 0, 100, 60),
-        (5, 1, 1, 7, attribute, 1, set_, text, code, 0, 0, NONE, NONE),
-        (6, 1, 1, 7, tier, 1, set_, int_, 9, 0, 0, 100, 200),
-        (7, 1, 1, 7, tier, 1, set_, int_, 9, 0, 0, 100, NONE),
-        (8, 1, 1, 7, tier, 1, int(ChangeOperation.DELETE), 0, 0, 0, 0, NONE, NONE),
+        "reset_after downgrade_at noted",
+        (1, 1, 1, 7, counter, 1, set_, number, 5, 0, 0, NONE, NONE, 0, 0),
+        (2, 1, 1, 7, counter, 1, set_, number, -5, -1, 0, NONE, NONE, 0, 0),
+        (3, 1, 1, 7, counter, 1, set_, number, -5, 0, 0, NONE, NONE, 0, 0),
+        (4, 1, 1, 7, counter, 1, set_, number, 5, 0, 0, 100, 60, 0, 0),
+        (5, 1, 1, 7, attribute, 1, set_, text, code, 0, 0, NONE, NONE, 0, 0),
+        (6, 1, 1, 7, tier, 1, set_, int_, 9, 0, 0, 100, 200, NONE, -1),
+        (7, 1, 1, 7, tier, 1, set_, int_, 9, 0, 0, 100, NONE, 300, 8),
+        (8, 1, 1, 7, tier, 1, int(ChangeOperation.DELETE), 0, 0, 0, 0, NONE, NONE, 0, 0),
     )
     tables = change_rows(columns, pool)
     assert tables["changes"].column("value").to_pylist() == [5, -5, -5, 5, 0, 9, 9, 0]
-    assert [tuple(row.values()) for row in tables["tier_changes"].to_pylist()] == [(6, 100, 200), (7, 100, None)]
+    assert [tuple(row.values()) for row in tables["tier_changes"].to_pylist()] == [
+        (6, 100, 200, True, None, 0),
+        (7, 100, None, False, 300, 8),
+    ]
     assert [tuple(row.values()) for row in tables["change_details"].to_pylist()] == [
         (3, 0, None, None, None),
         (4, 0, 100, 60, None),

@@ -118,6 +118,15 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return path
 
 
+def row_of(level: str, since: str, until: str | None = None) -> str:
+    """The value of a change, with days of January; who has an expiry here has their own."""
+    ends = "null" if until is None else f'"2026-01-{until}T00:00:00Z"'
+    return (
+        f'{{"acquired_at":"2026-01-{since}T00:00:00Z","downgrade_at":null,"expires_at":{ends},"level":"{level}",'
+        f'"noted_level":null,"own_expiry":{"false" if until is None else "true"}}}'
+    )
+
+
 def test_levels_come_go_and_expire_between_runs(folder: Path) -> None:
     assert tiers(folder) == []
     with duckdb.connect(str(folder / "book.duckdb"), read_only=True) as connection:
@@ -128,10 +137,10 @@ def test_levels_come_go_and_expire_between_runs(folder: Path) -> None:
         stored = "SELECT id FROM store.objects WHERE kind = 5 AND program = 2"
         assert [str(row[0]) for row in tier_id] == [row[0] for row in connection.execute(stored).fetchall()]
         credits = connection.execute("SELECT amount_minor FROM entries ORDER BY seq").fetchall()
-    gold = '{"acquired_at":"2026-01-01T00:00:00Z","expires_at":"2026-01-10T00:00:00Z","level":"gold"}'
-    silver = '{"acquired_at":"2026-01-02T00:00:00Z","expires_at":null,"level":"silver"}'
-    trial = '{"acquired_at":"2026-01-03T00:00:00Z","expires_at":"2026-01-05T00:00:00Z","level":"silver"}'
-    reached = '{"acquired_at":"2026-01-08T00:00:00Z","expires_at":null,"level":"gold"}'
+    gold = row_of("gold", "01", "10")
+    silver = row_of("silver", "02")
+    trial = row_of("silver", "03", "05")
+    reached = row_of("gold", "08")
     assert found == [
         ("alice", "loyalty", "status", "set", None, gold, "EVENT", "gift", "01"),
         ("bob", "loyalty", "status", "set", None, silver, "EVENT", None, "02"),
@@ -155,13 +164,16 @@ def test_the_book_verifies_and_a_changed_level_is_found(folder: Path, tmp_path: 
 
 
 BREAKAGES: Mapping[str, set[str]] = {
-    "INSERT INTO store.tiers VALUES (1, 2, 1, 5, NULL)": {"refold_tiers"},
-    "INSERT INTO store.tiers VALUES (1, 2, 1, 5, 6)": {"refold_tiers", "nothing_is_due"},
+    "INSERT INTO store.tiers VALUES (1, 2, 1, 5, NULL, false, NULL, 0)": {"refold_tiers"},
+    "INSERT INTO store.tiers VALUES (1, 2, 1, 5, 6, true, NULL, 0)": {"refold_tiers", "nothing_is_due"},
     "DELETE FROM store.tier_changes": {"digests", "tier_changes_have_levels"},
     "UPDATE store.tier_changes SET acquired_at = 7": {"digests"},
+    "UPDATE store.tier_changes SET own_expiry = NOT own_expiry": {"digests"},
+    "UPDATE store.tier_changes SET downgrade_at = 7": {"digests"},
+    "UPDATE store.tier_changes SET noted_level = 7": {"digests"},
     "UPDATE store.changes SET value = 99 WHERE state_type = 4 AND operation = 1": {"tier_changes_have_levels"},
-    "INSERT INTO store.tier_changes VALUES (1, 1, NULL)": {"tier_changes_have_levels"},
-    "INSERT INTO store.tier_changes VALUES (9999, 1, NULL)": {"details_have_rows"},
+    "INSERT INTO store.tier_changes VALUES (1, 1, NULL, false, NULL, 0)": {"tier_changes_have_levels"},
+    "INSERT INTO store.tier_changes VALUES (9999, 1, NULL, false, NULL, 0)": {"details_have_rows"},
 }
 
 
@@ -186,10 +198,14 @@ def test_ranks_may_change_and_levels_may_not_go(tmp_path: Path) -> None:
         run_in(tmp_path, Scenario(definitions=definitions(swapped[:2]), runs=RUNS[2:3]))
 
 
-def test_a_lifecycle_is_refused_until_it_is_executed(tmp_path: Path) -> None:
+def test_more_levels_than_a_byte_holds_are_refused(tmp_path: Path) -> None:
+    many = [level(f"level{rank}", rank) for rank in range(1, 129)] + [level("gold", 200), level("silver", 201)]
+    with pytest.raises(IssueError, match="does not execute more than 127 levels"):
+        run_in(tmp_path, Scenario(definitions=definitions(many), runs=RUNS[:1]))
+
+
+def test_an_archived_type_does_nothing_by_itself(tmp_path: Path) -> None:
     lifecycle = {"retention": {"mode": "ACTIVITY_REFRESH", "duration": "8760h"}}
-    with pytest.raises(IssueError, match="does not execute a lifecycle"):
-        run_in(tmp_path, Scenario(definitions=definitions(lifecycle=lifecycle), runs=RUNS[:1]))
     archived = definitions(lifecycle=lifecycle, status="ARCHIVED")
     drop = [rule for rule in archived["programs"][1]["rules"] if rule["key"] not in ("gift", "trial", "drop")]
     archived["programs"][1]["rules"] = drop

@@ -39,6 +39,7 @@ from tests.support.logical import (
     Scheduled,
     Tier,
 )
+from tests.support.oracle_times import parse_time
 
 PROFILE = ("email", "phone", "first_name", "last_name", "display_name")
 ENTRIES = """
@@ -88,15 +89,20 @@ SCHEDULE = """
 """
 CHANGES = """
     SELECT change_seq, entity_type, entity, state_type,
-        CASE state_type WHEN 'tier' THEN program || '/' || key ELSE key END AS key, operation,
+        CASE state_type WHEN 'tier' THEN changes.program || '/' || changes.key ELSE changes.key END AS key, operation,
         CASE state_type WHEN 'tier' THEN CAST(old_value -> '$.level' AS VARCHAR) ELSE old_value END AS old_value,
-        CASE state_type WHEN 'tier' THEN CAST(new_value -> '$.level' AS VARCHAR) ELSE new_value END AS new_value, cause,
-        log_seq AS cause_number, rule, action_index, epoch_us(changed_at) AS changed_at
-    FROM changes ORDER BY change_seq
+        CASE state_type WHEN 'tier' THEN CAST(new_value -> '$.level' AS VARCHAR) ELSE new_value END AS new_value,
+        CASE state_type WHEN 'tier' THEN new_value END AS tier, cause,
+        log_seq AS cause_number, rule, action_index, epoch_us(changed_at) AS changed_at,
+        o.program || '/' || o.key AS due_object
+    FROM changes LEFT JOIN (SELECT CAST(t.id AS UUID) AS cause_id, p.key AS program, t.key
+        FROM store.objects AS t JOIN store.objects AS p ON p.kind = 2 AND p.number = t.program WHERE t.kind = 5) AS o
+        ON o.cause_id = changes.cause_id AND changes.cause = 'DUE'
+    ORDER BY change_seq
 """
 TIERS = """
-    SELECT external_id, program, tier, level, epoch_us(acquired_at) AS acquired_at, epoch_us(expires_at) AS expires_at
-    FROM tiers
+    SELECT external_id, program, tier, level, epoch_us(acquired_at) AS acquired_at, epoch_us(expires_at) AS expires_at,
+        epoch_us(downgrade_at) AS downgrade_at, noted_level, own_expiry FROM tiers
 """
 REDEMPTIONS = """
     SELECT log_seq, external_id AS participant, program, asset, amount_minor AS amount, reward, quantity,
@@ -270,7 +276,17 @@ def _change(row: dict[str, Any], scales: dict[str, int]) -> Change:
             row[name] = str(int(Decimal(row[name]).scaleb(scale)))
     if row["state_type"] == "counter":
         row |= {name: _plain_number(row[name]) for name in ("old_value", "new_value")}
+    row["tier"] = _tier(row["tier"])
     return Change(**row, entity=entity)
+
+
+def _tier(text: str | None) -> Tier | None:
+    """The level that a change of a tier leaves."""
+    if text is None:
+        return None
+    fields: dict[str, Any] = json.loads(text)
+    times = ("acquired_at", "expires_at", "downgrade_at")
+    return Tier(**fields | {name: fields[name] and parse_time(fields[name]) for name in times})
 
 
 def _participant(row: dict[str, Any]) -> Participant:

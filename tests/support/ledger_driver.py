@@ -15,7 +15,7 @@ import numpy as np
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import classify_amount, format_minor, split_words
-from earnbook.ledger.kernel import DONE, MISS, OPERATE, Rules, decide, finish_operation, propose_list
+from earnbook.ledger.kernel import DONE, MISS, OPERATE, PERIOD, Rules, decide, finish_operation, propose_list
 from earnbook.ledger.money_verbs import MoneyVerbs
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.results import (
@@ -187,6 +187,8 @@ class Driver:
     origins: dict[str, str] = field(default_factory=dict)  # participant_id -> external id it would belong to, or itself
     pool: StringPool = field(default_factory=StringPool)
     templates: tuple[Template, ...] = ()
+    begin_period: Callable[[State], None] = lambda _: None
+    """Answers PERIOD."""
 
     def __post_init__(self) -> None:
         self.state = State(self.terms, self.registers, holders=16 if self.rows < 1000 else 4096, rows=self.rows)
@@ -236,7 +238,11 @@ class Driver:
         self.state.begin_operands(*self._operands(batch))
         rules = Rules(propose_list([None] * len(self.terms.programs)), np.zeros(1, np.int64), _no_tables())
         options: dict[str, Any] = {} if until is None else {"until": until}
-        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) in (BAIL, MISS, OPERATE):
+        answered = (BAIL, MISS, OPERATE, PERIOD)
+        while (code := decide(self.state, columns, rules, pool=self.pool, **options)) in answered:
+            if code == PERIOD:
+                self.begin_period(self.state)
+                continue
             if code == MISS:
                 self._look_up()
                 continue

@@ -163,8 +163,23 @@ def propose_list(functions: list[Any | None]) -> Any:
     """The numba list of the programs' `propose` functions; None (no kernel) stands for one that always bails out."""
     proposes = List.empty_list(types.FunctionType(propose_signature()))
     for function in functions:
-        proposes.append(_bail_out() if function is None else function)
+        proposes.append(_Propose(_bail_out() if function is None else function))
     return proposes
+
+
+class _Propose(types.WrapperAddressProtocol):  # type: ignore[misc]
+    """A compiled `propose` as an address: numba compiles a list's `append` once for all, not again for every function."""
+
+    def __init__(self, function: Any) -> None:
+        self._compiled = function.get_compile_result(propose_signature())
+
+    def __wrapper_address__(self) -> Any:
+        compiled = self._compiled
+        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+
+    def signature(self) -> Any:
+        """The signature that all of them have."""
+        return propose_signature()
 
 
 def decide(

@@ -12,12 +12,13 @@ from earnbook.jobs.options import (
     book_option,
     lock_wait_option,
     max_generated_option,
+    outbox_options,
     output_options,
     publication_options,
 )
 from earnbook.jobs.output import progress_listener
 from earnbook.jobs.summary import write_summary
-from earnbook.pipeline.config import AdvanceRequest, Publication
+from earnbook.pipeline.config import AdvanceRequest, OutboxMode, Publication
 from earnbook.pipeline.drive import advance
 
 
@@ -27,6 +28,7 @@ from earnbook.pipeline.drive import advance
 @click.option("--no-horizon", is_flag=True, help="Allow a time later than a day from now.")
 @max_generated_option
 @publication_options
+@outbox_options
 @lock_wait_option
 @output_options
 def command(
@@ -35,6 +37,8 @@ def command(
     no_horizon: bool,
     max_generated: int | None,
     publication: Publication,
+    outbox: str,
+    webhook_extensions: bool,
     lock_wait_seconds: float,
     output: Output,
 ) -> None:
@@ -57,6 +61,8 @@ def command(
                 no_horizon=no_horizon,
                 max_generated=max_generated,
                 publication=publication,
+                outbox=OutboxMode(outbox),
+                webhook_extensions=webhook_extensions,
                 lock_wait_seconds=lock_wait_seconds,
                 progress=progress,
             )

@@ -34,6 +34,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "reconcile": CommandEntry("earnbook.jobs.reconcile", "Compare a book with an outside file, key by key."),
     "export": CommandEntry("earnbook.jobs.export", "Write a book as Parquet by batch, or as text for other ledgers."),
     "show": CommandEntry("earnbook.jobs.show", "One thing of a book, explained."),
+    "outbox": CommandEntry("earnbook.jobs.outbox", "Print the notifications of a book, in order."),
     "definitions": CommandEntry("earnbook.jobs.definitions", "Check, load and describe definitions."),
     "rules": CommandEntry("earnbook.jobs.rules", "Compile rules, show how they will run, and try one of them."),
     "simulate": CommandEntry("earnbook.jobs.simulate", "Try a whole ruleset over a copy of the book, and compare."),

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from earnbook.pipeline.config import ClockMode, Publication
+from earnbook.pipeline.config import ClockMode, OutboxMode, Publication
 from earnbook.rules.times import parse_duration, parse_timestamp
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -190,6 +190,20 @@ def max_generated_option(function: Function) -> Function:
         metavar="N",
         help="Refuse a batch that generates more events; default: 10 for each record and each participant.",
     )(function)
+
+
+def outbox_options(function: Function) -> Function:
+    """`--outbox` and `--webhook-extensions`: which notifications a batch writes (§22.1)."""
+    extensions = click.option(
+        "--webhook-extensions", is_flag=True, help="Notify of forfeits, voids and maturities, too."
+    )(function)
+    return click.option(
+        "--outbox",
+        type=click.Choice([mode.value for mode in OutboxMode]),
+        default=OutboxMode.ENABLED.value,
+        show_default=True,
+        help="Notifications to write: those that an ACTIVE webhook enables, all, or none.",
+    )(extensions)
 
 
 class _Time(click.ParamType[int]):

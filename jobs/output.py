@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -115,6 +115,12 @@ def write_text(output: Output, text: str) -> None:
     """Writes text as it is."""
     with _text_sink(output) as sink:
         sink.write(text if text.endswith("\n") else text + "\n")
+
+
+def write_lines(output: Output, lines: Iterable[str]) -> None:
+    """Writes texts as lines, one by one as they come."""
+    with _text_sink(output) as sink:
+        sink.writelines(f"{line}\n" for line in lines)
 
 
 def row_dicts(table: pa.Table) -> Iterator[dict[str, object]]:

@@ -13,12 +13,13 @@ from earnbook.jobs.options import (
     config_option,
     lock_wait_option,
     max_generated_option,
+    outbox_options,
     output_options,
     publication_options,
 )
 from earnbook.jobs.output import progress_listener, say, write_text
 from earnbook.jobs.summary import write_summary
-from earnbook.pipeline.config import ClockMode, Publication
+from earnbook.pipeline.config import ClockMode, OutboxMode, Publication
 from earnbook.pipeline.retry import RetryRequest, find_failed, operation_lines, retry
 
 
@@ -34,6 +35,7 @@ from earnbook.pipeline.retry import RetryRequest, find_failed, operation_lines, 
 @click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
 @click.option("--dry-run", is_flag=True, help="Print the operations and run nothing.")
 @publication_options
+@outbox_options
 @lock_wait_option
 @output_options
 def command(
@@ -48,6 +50,8 @@ def command(
     prune: bool,
     dry_run: bool,
     publication: Publication,
+    outbox: str,
+    webhook_extensions: bool,
     lock_wait_seconds: float,
     output: Output,
 ) -> None:
@@ -81,6 +85,8 @@ def command(
             max_generated=max_generated,
             prune=prune,
             publication=publication,
+            outbox=OutboxMode(outbox),
+            webhook_extensions=webhook_extensions,
             lock_wait_seconds=lock_wait_seconds,
             progress=progress,
             warn=lambda warning: say(output, f"Warning: {warning}"),

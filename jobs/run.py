@@ -14,13 +14,23 @@ from earnbook.jobs.options import (
     lock_wait_option,
     max_generated_option,
     new_book_option,
+    outbox_options,
     output_options,
     publication_options,
 )
+from earnbook.jobs.outbox import write_outbox_file
 from earnbook.jobs.output import progress_listener, say
 from earnbook.jobs.results import ResultsPath, results_file
 from earnbook.jobs.summary import write_summary
-from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, Publication, RunReport, RunRequest
+from earnbook.pipeline.config import (
+    BATCH_RECORDS_DEFAULT,
+    ClockMode,
+    Order,
+    OutboxMode,
+    Publication,
+    RunReport,
+    RunRequest,
+)
 from earnbook.pipeline.drive import run
 
 EXIT_CONDITION_MET = 4
@@ -107,6 +117,13 @@ class _FailOn(click.ParamType[frozenset[str]]):
     "--fail-on", type=_FailOn(), metavar="reject,failed", default=frozenset(), help="Exit with 4 if there are any."
 )
 @publication_options
+@outbox_options
+@click.option(
+    "--outbox-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the bodies of this run's notifications, one JSON line each.",
+)
 @lock_wait_option
 @output_options
 @click.pass_context
@@ -135,6 +152,9 @@ def command(
     dry_run: bool,
     fail_on: frozenset[str],
     publication: Publication,
+    outbox: str,
+    webhook_extensions: bool,
+    outbox_file: Path | None,
     lock_wait_seconds: float,
     output: Output,
 ) -> None:
@@ -166,6 +186,8 @@ def command(
                 order=Order(order),
                 allow_late=allow_late,
                 prune=prune,
+                outbox=OutboxMode(outbox),
+                webhook_extensions=webhook_extensions,
                 lock_wait_seconds=lock_wait_seconds,
                 horizon_us=None if no_horizon else horizon_us,
                 no_horizon=no_horizon,
@@ -184,6 +206,8 @@ def command(
                 warn=lambda warning: say(output, f"Warning: {warning}"),
             )
         )
+    if outbox_file is not None:
+        write_outbox_file(outbox_file, report)
     write_summary(output, report)
     if _condition_met(report, fail_on):
         ctx.exit(EXIT_CONDITION_MET)

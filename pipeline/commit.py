@@ -19,6 +19,7 @@ import pyarrow as pa
 from earnbook.pipeline.commit_checks import BatchHeader, check_batch
 from earnbook.pipeline.errors import IntegrityError
 from earnbook.pipeline.load import Registers, StoredRuleset, load_registers
+from earnbook.pipeline.outbox import write_outbox
 from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.seal import SEAL_TABLES, Digest, SealHeader, digest_table, seal_of
 from earnbook.pipeline.store import Book
@@ -78,6 +79,7 @@ def commit_batch(book: Book, request: CommitRequest, *, at_step: StepListener = 
         pending = [hashing.submit(digest_table, table, rows) for table in SEAL_TABLES]
         at_step("begin")
         with transaction(connection):
+            write_outbox(connection, rows, batch=request.header.batch, types=request.header.outbox_types)
             _write_rows(connection, request, rows, at_step)
             at_step("checkpoint")
             if request.checkpoint is not None:

@@ -38,7 +38,8 @@ class BatchHeader:
     """What is recorded of a batch beside its rows (§19.2); times in microseconds since 1970.
 
     `book_clock` is the clock after the batch. `record_order` is `time`, `input` or `arrival`; `evaluations` is `full`
-    or `matched`. The last three fields are kept but not sealed.
+    or `matched`. `outbox` is an `OutboxMode`, `outbox_types` the mask of the types that it comes to. The last five
+    fields are kept but not sealed.
     """
 
     batch: int
@@ -53,6 +54,8 @@ class BatchHeader:
     clock_reading: int | None = None
     clock_fixed: int | None = None
     horizon: int | None = None
+    outbox: str = "none"
+    outbox_types: int = 0
     committed_at: int | None = None
     host: str | None = None
     run_id: str | None = None

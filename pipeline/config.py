@@ -42,6 +42,14 @@ class Order(StrEnum):
     INPUT = "input"
 
 
+class OutboxMode(StrEnum):
+    """Which notifications a batch writes: those that an ACTIVE endpoint enables, all, or none."""
+
+    ENABLED = "enabled"
+    ALL = "all"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """A step of long work: `done` of `total` (None: not known) units of `unit`."""
@@ -109,6 +117,10 @@ class RunRequest:
     dry_run: bool = False
     publication: Publication = field(default_factory=Publication)
     kernel: bool = True
+    outbox: OutboxMode = OutboxMode.ENABLED
+    """Which notifications are written to the outbox (§22.1)."""
+    webhook_extensions: bool = False
+    """Whether forfeits, voids and maturities are notifications, too."""
     partitions: int = 1
     """By how many threads participants are decided, where they can go apart."""
     wall_clock_us: int | None = None
@@ -131,6 +143,8 @@ class AdvanceRequest:
     horizon_us: int | None = None
     max_generated: int | None = None
     publication: Publication = field(default_factory=Publication)
+    outbox: OutboxMode = OutboxMode.ENABLED
+    webhook_extensions: bool = False
     wall_clock_us: int | None = None
     progress: ProgressListener = field(default=_silent)
 
@@ -221,6 +235,8 @@ class RunReport:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     dry_run: bool = False
+    notifications: int = 0
+    """What the run's batches wrote to the outbox."""
 
     @property
     def new_records(self) -> int:

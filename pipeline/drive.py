@@ -88,6 +88,8 @@ def advance(request: AdvanceRequest) -> RunReport:
                 clock=ClockMode.FIXED,
                 clock_fixed_us=request.to_us,
                 max_generated=request.max_generated,
+                outbox=request.outbox,
+                webhook_extensions=request.webhook_extensions,
                 wall_clock_us=request.wall_clock_us,
                 progress=request.progress,
             )

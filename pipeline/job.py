@@ -44,6 +44,7 @@ from earnbook.pipeline.look_ahead import LookAhead
 from earnbook.pipeline.operation_needs import OperationNeeds, operation_needs
 from earnbook.pipeline.order import SeenKeys, drop_duplicates, renumber_conflicts
 from earnbook.pipeline.originals import find_originals
+from earnbook.pipeline.outbox import count_notifications, written_types
 from earnbook.pipeline.partitions import why_one_pass
 from earnbook.pipeline.prefetch import due_holders, prefetch_due, prefetch_persons, prefetch_records, prefetch_start
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
@@ -510,6 +511,8 @@ class Job:
                 clock_reading=self._clock.reading_us if self._clock.mode is ClockMode.NOW else None,
                 clock_fixed=self._clock.reading_us if self._clock.mode is ClockMode.FIXED else None,
                 horizon=self._clock.horizon_us,
+                outbox=str(self._request.outbox),
+                outbox_types=self._outbox_types(),
                 committed_at=wall_clock_us() if self._request.wall_clock_us is None else self._request.wall_clock_us,
                 host=socket.gethostname(),
                 run_id=self._run_id,
@@ -535,6 +538,17 @@ class Job:
     def _is_in_force(self) -> bool:
         """Whether the definitions of this run are those of the book, after what was committed so far."""
         return self._is_loaded or not self._load.changed
+
+    def _outbox_types(self) -> int:
+        """What the next batch writes to the outbox, by the endpoints of the definitions in force."""
+        if self._is_in_force():
+            load = self._load
+        elif self._start.ruleset_version:
+            load = ruleset_in_force(self._connection)
+        else:
+            return written_types(self._request.outbox, (), extensions=self._request.webhook_extensions)
+        webhooks = load.definitions.organization.webhooks
+        return written_types(self._request.outbox, webhooks, extensions=self._request.webhook_extensions)
 
     def _reject_rows(self, batch: _Batch) -> pa.Table:
         # The same bytes under two names are stored once.
@@ -612,6 +626,7 @@ class Job:
             warnings=tuple(self._warnings),
             notes=tuple(self._notes),
             dry_run=self._request.dry_run,
+            notifications=count_notifications(self._connection, tally.batches) if is_written else 0,
         )
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 
 from earnbook.ledger.schema import Outcome
 from earnbook.pipeline.clock import format_time, wall_clock_us
-from earnbook.pipeline.config import ClockMode, ProgressListener, Publication, RunReport, RunRequest, WarningListener
+from earnbook.pipeline.config import (
+    ClockMode,
+    OutboxMode,
+    ProgressListener,
+    Publication,
+    RunReport,
+    RunRequest,
+    WarningListener,
+)
 from earnbook.pipeline.drive import run
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.load import load_registers
@@ -38,6 +46,8 @@ class RetryRequest:
     clock_fixed_us: int | None = None
     max_generated: int | None = None
     prune: bool = False
+    outbox: OutboxMode = OutboxMode.ENABLED
+    webhook_extensions: bool = False
     lock_wait_seconds: float = 0.0
     publication: Publication = field(default_factory=Publication)
     wall_clock_us: int | None = None
@@ -114,6 +124,8 @@ def retry(request: RetryRequest) -> RunReport | None:
                 allow_late=True,
                 max_generated=request.max_generated,
                 prune=request.prune,
+                outbox=request.outbox,
+                webhook_extensions=request.webhook_extensions,
                 lock_wait_seconds=request.lock_wait_seconds,
                 publication=request.publication,
                 wall_clock_us=request.wall_clock_us,

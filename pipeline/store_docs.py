@@ -32,6 +32,7 @@ VIEWS: dict[str, str] = {
     "reversals": "Reversals of redemptions (§18.6).",
     "definitions": "The history of all definitions (§18.6).",
     "rejects": "Rows that became no record, with reason and raw text (§3.5).",
+    "outbox": "Notifications in order, each with its body as JSON (§22.1); what a batch wrote says `batches`.",
     "batches": "One row per batch: clock, counts, sources, digests, seal (§19.2).",
     "balances": "The present balance of every account that was ever touched.",
     "balance_snapshots": "For each batch the balances that it changed, after it: a past balance is the latest row.",

@@ -79,14 +79,15 @@ def _table(columns: str) -> pa.Schema:
 BOOK_TABLES: dict[str, pa.Schema] = {
     # One row: the format, the batch up to which the checkpoint of state stands, and which views are installed.
     "meta": _table("format:int32 created_by:text state_batch:int64 views_sha256:text"),
-    # The fields of the seal's line (§19.2), counts (§3.6), clock readings; the last three are not sealed.
+    # The fields of the seal's line (§19.2), counts (§3.6), clock readings; the last five are not sealed:
+    # which notifications the batch wrote (a mask of types, 2^code each), when, where and by which run.
     "batches": _table(
         """batch:int64 organization:text previous_seal:text clock_mode:text book_clock:int64
         ruleset_version:int32 ruleset_sha256:text? last_log_seq:int64 last_entry_seq:int64 seal:text
         last_lot_seq:int64 last_change_seq:int64 last_holder:int64 timestamp_max:int64?
         clock_reading:int64? clock_fixed:int64? horizon:int64? record_order:text evaluations:text
         rows_read:int64 events:int64 operations:int64 duplicates:int64 rejected:int64 generated:int64
-        completed:int64 failed:int64 late:int64
+        completed:int64 failed:int64 late:int64 outbox:text outbox_types:int64
         committed_at:int64? host:text? run_id:text?"""
     ),
     "digests": _table("batch:int64 position:int8 name:text row_count:int64 digest:text"),
@@ -111,6 +112,11 @@ BOOK_TABLES: dict[str, pa.Schema] = {
     "actions": _table(
         """batch:int64 number:int32 program:int32 rule:int32 rule_version:int32 action_index:int32 type:int8
         asset:int32 bucket:int8 key:text? description:text?"""
+    ),
+    # The notifications of each batch (§22.1) in order. `number` is an entry_seq, a change_seq, the number of a holder,
+    # or the log_seq of an event with the attempt; `balance` what stood on `account` (0: none) after it, minor units.
+    "outbox": _table(
+        "n:int64 batch:int64 type:int8 number:int64 attempt:int32 account:int64 balance:int64 created_at:int64"
     ),
     # Each budget that ever began (§10.4): its schedule, P of the load that began it, and the last entry before that.
     "budget_starts": _table(

@@ -15,6 +15,7 @@ from importlib import resources
 import duckdb
 
 from earnbook.ledger import schema as codes
+from earnbook.pipeline.outbox import NotificationType
 from earnbook.pipeline.records import RejectReason
 from earnbook.pipeline.schema import STATE_TABLES
 from earnbook.pipeline.store_folds import fold_sql
@@ -40,6 +41,7 @@ NAMED_CODES: dict[str, type[IntEnum]] = {
     "lot_move_kind": codes.LotMoveKind,
     "lot_status": codes.LotStatus,
     "member_status": codes.MemberStatus,
+    "notification_type": NotificationType,
     "object_kind": ObjectKind,
     "operation_type": codes.OperationType,
     "outcome": codes.Outcome,
@@ -51,9 +53,14 @@ NAMED_CODES: dict[str, type[IntEnum]] = {
 }
 """Every enumeration of the book by the name of its macro `store.<name>_name(code)`."""
 
+VIEW_FILES = ("views.sql", "views_outbox.sql")
+"""The SQL of all views, in this order."""
+
 
 def code_name(enumeration: str, code: IntEnum) -> str:
     """How a code is printed."""
+    if isinstance(code, NotificationType):
+        return code.text
     return code.name.lower() if enumeration in LOWER_NAMES else code.name
 
 
@@ -82,7 +89,8 @@ def views_script(scale: int) -> str:
         f"CREATE OR REPLACE VIEW store.current_{table} AS {fold_sql(table, from_checkpoint=True)};\n"
         for table in STATE_TABLES
     )
-    text = resources.files("earnbook.pipeline").joinpath("views.sql").read_text(encoding="utf-8")
+    package = resources.files("earnbook.pipeline")
+    text = "\n".join(package.joinpath(name).read_text(encoding="utf-8") for name in VIEW_FILES)
     base, marker, public = text.partition("-- (state views are made here)\n")
     return (names + base + folds + marker + public).replace("{scale}", str(scale))
 

@@ -103,6 +103,7 @@ def _lines(report: RunReport) -> list[tuple[str, str]]:
             f"{_plural(report.changes, 'change')} of state, "
             f"{_plural(report.participants_created, 'participant')} created",
         ),
+        ("Outbox", _plural(report.notifications, "notification") if report.notifications else ""),
         ("Rules", _ruleset(report)),
         ("Closures", _bailed(report)),
         ("Clock", _clock(report)),

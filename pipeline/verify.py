@@ -18,6 +18,7 @@ from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.verify_checks import CHECKS, Check
 from earnbook.pipeline.verify_finding import EXAMPLES_MAX, Finding
 from earnbook.pipeline.verify_keys import find_wrong_key_hashes
+from earnbook.pipeline.verify_outbox import OUTBOX_CHECKS
 from earnbook.pipeline.verify_redemptions import REDEMPTION_CHECKS
 from earnbook.pipeline.verify_seal import SEAL_CHECKS, verify_seals
 from earnbook.pipeline.verify_state import STATE_CHECKS
@@ -79,7 +80,7 @@ def verify_book(
         row = one_row(connection, "SELECT coalesce(max(batch), 0), arg_max(seal, batch) FROM store.batches")
         batches, seal = row if row is not None else (0, None)
         first = max(1, batches - window + 1) if window is not None else 1
-        checks = (*CHECKS, *REDEMPTION_CHECKS, *STATE_CHECKS)
+        checks = (*CHECKS, *REDEMPTION_CHECKS, *STATE_CHECKS, *OUTBOX_CHECKS)
         names = ("seals", "key_hashes", *(check.name for check in checks))
         at_check("seals", 0, len(names))
         findings = verify_seals(connection, first)

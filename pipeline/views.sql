@@ -318,7 +318,9 @@ SELECT b.batch, CAST(b.organization AS UUID) AS organization_id, b.clock_mode, s
     b.ruleset_version, b.ruleset_sha256, b.last_log_seq, b.last_entry_seq, b.last_lot_seq, b.last_change_seq,
     b.last_holder, store.instant(b.clock_reading) AS clock_reading, store.instant(b.clock_fixed) AS clock_fixed,
     store.instant(b.horizon) AS horizon, b.record_order, b.evaluations, b.rows_read, b.events, b.operations,
-    b.duplicates, b.rejected, b.generated, b.completed, b.failed, b.late,
+    b.duplicates, b.rejected, b.generated, b.completed, b.failed, b.late, b.outbox,
+    list_transform(list_filter(range(1, 64), lambda code: b.outbox_types >> code & 1 = 1),
+        lambda code: store.notification_type_name(code)) AS notification_types,
     (SELECT list(struct_pack(name := s.name, sha256 := s.sha256, "rows" := s."rows") ORDER BY s.number)
         FROM store.batch_sources AS bs JOIN store.sources AS s ON s.number = bs.source WHERE bs.batch = b.batch)
         AS sources,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, AdvanceRequest, ClockMode, Order, RunRequest
+from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, AdvanceRequest, ClockMode, Order, OutboxMode, RunRequest
 from earnbook.pipeline.drive import advance, run
 from tests.support.book_reader import read_book
 from tests.support.logical import LogicalBook, Run, Scenario
@@ -47,6 +47,8 @@ def run_request(one: Run, book: Path, config: Path, rows: Path, *, kernel: bool,
         book=book,
         inputs=(str(rows),),
         config=config,
+        outbox=OutboxMode.ALL,
+        webhook_extensions=True,
         clock=ClockMode.EVENT if is_event else ClockMode.FIXED,
         clock_fixed_us=None if is_event else parse_time(one.clock),
         order=Order(one.order),

@@ -168,7 +168,7 @@ def propose_list(functions: list[Any | None]) -> Any:
 
 
 class _Propose(types.WrapperAddressProtocol):  # type: ignore[misc]
-    """A compiled `propose` as an address: numba compiles a list's `append` once for all, not again for every function."""
+    """A compiled `propose` as an address: numba compiles a list's `append` once for all, not for every function."""
 
     def __init__(self, function: Any) -> None:
         self._compiled = function.get_compile_result(propose_signature())

@@ -115,6 +115,12 @@ def admit_slot(handles: Int64s, slot: int, row: int, program: int, table: int, p
     return 0
 
 
+@compiled
+def admit_nobody(handles: Int64s, row: int, program: int, table: int, place: int) -> int:
+    """As `admit`, for an event that no participant is named in."""
+    return _refuse(handles, row, program, table, place)
+
+
 @inlined
 def _refuse(handles: Int64s, row: int, program: int, table: int, place: int) -> int:
     """Nobody but the group is at hand yet; the outcome of an event of a program that is not ACTIVE, else 0."""

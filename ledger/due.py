@@ -22,6 +22,7 @@ from earnbook.ledger.journal import (
     write_movement,
 )
 from earnbook.ledger.layout import (
+    CHANGES,
     DUE,
     DUE_AT,
     DUE_COLUMNS,
@@ -38,13 +39,18 @@ from earnbook.ledger.layout import (
     LOTS,
     PENDING_DUE,
     PERIOD_END,
+    R_CHANGES,
     R_CLOCK,
     R_DUE,
     R_DUE_ENTRIES,
+    R_FOLLOWED,
     R_FULL,
     R_PENDING_DUE,
     R_PERIOD_AT,
     R_UNDO,
+    R_UNDO_DONE,
+    R_WATCHED,
+    RANK_AUTOMATION,
     RANK_BUDGET,
     RANK_EVENT,
     RANK_EXPIRATION,
@@ -62,7 +68,7 @@ from earnbook.ledger.layout import (
 )
 from earnbook.ledger.lifecycle import do_period_unit, fall_due
 from earnbook.ledger.lots import await_due, close_lot, free_closed, link, pass_hint, set_lot, unlink
-from earnbook.ledger.schema import Bucket, EntryType, Int64s, LotMoveKind, LotStatus
+from earnbook.ledger.schema import TIME_NONE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus
 
 DUE_DONE = 0
 DUE_EVENT = 1
@@ -70,6 +76,8 @@ DUE_FULL = -2
 DUE_OVERFLOW = -3
 DUE_TICK = -7
 DUE_PERIOD = -14
+DUE_FOLLOW = -12
+DUE_AUTOMATION = -13
 
 _AVAILABLE = int(Bucket.AVAILABLE)
 _DEFERRED = int(Bucket.DEFERRED)
@@ -80,6 +88,7 @@ _MATURITY = int(EntryType.MATURITY)
 _MATURE = int(LotMoveKind.MATURE)
 _LOT_MASK = (1 << DUE_RANK_SHIFT) - 1
 _MAX = np.iinfo(np.int64).max
+_NEVER = int(TIME_NONE)
 
 
 @compiled
@@ -87,24 +96,46 @@ def do_due(handles: Int64s, until: int) -> int:
     """Do everything due at or before `until`, in due order; each item moves the book clock.
 
     Returns:
-        DUE_DONE; DUE_EVENT when the item at the top is an event that is now due, and stays there; DUE_TICK when a
-        budget's reset waits for its next tick (R_TICK); DUE_PERIOD when the period end at the top waits for its caller
-        (`State.begin_period`); DUE_FULL when a table must grow first (R_FULL); DUE_OVERFLOW when a maturing lot does
-        not fit into its holder's balance, which no record can be blamed for, so that the run must stop. Items done stay
-        done.
+        DUE_DONE; DUE_FOLLOW when what was done last changed something that the caller follows, before anything else;
+        DUE_AUTOMATION when the item at the top is one of an automation, which the caller takes out; DUE_EVENT when it
+        is an event that is now due, and stays there; DUE_TICK when a budget's reset waits for its next tick (R_TICK);
+        DUE_PERIOD when the period end at the top waits for its caller (`State.begin_period`); DUE_FULL when a table
+        must grow first (R_FULL); DUE_OVERFLOW when a maturing lot does not fit into its holder's balance, which no
+        record can be blamed for, so that the run must stop. Items done stay done.
     """
     registers = vector(handles, REGISTERS)
     heap = matrix(handles, DUE)
-    while registers[R_DUE] > 0 and heap[0, DUE_AT] <= until:
+    while True:
         if registers[R_FULL] != 0:
             return DUE_FULL
+        if must_follow(handles):
+            return DUE_FOLLOW
+        if registers[R_DUE] == 0 or heap[0, DUE_AT] > until:
+            return DUE_DONE
         rank = heap[0, DUE_KEY] >> DUE_RANK_SHIFT
         if rank == RANK_EVENT:
             return DUE_EVENT
+        if rank == RANK_AUTOMATION:
+            return DUE_AUTOMATION
         code = _do_other(handles) if rank > RANK_EXPIRATION else _do_lot(handles)
         if code != DUE_DONE:
             return code
-    return DUE_FULL if registers[R_FULL] != 0 else DUE_DONE
+
+
+@inlined
+def must_follow(handles: Int64s) -> bool:
+    """Whether there are changes of a watched type that nobody has followed; others count as followed."""
+    registers = vector(handles, REGISTERS)
+    if registers[R_WATCHED] == 0 or registers[R_FOLLOWED] >= registers[R_CHANGES]:
+        return False
+    if registers[R_PERIOD_AT] != _NEVER:
+        return False  # A period end is one item, however many steps it takes.
+    changes = matrix(handles, CHANGES)
+    for row in range(registers[R_FOLLOWED], registers[R_CHANGES]):
+        if (registers[R_WATCHED] >> changes[4, row]) & 1 != 0:
+            return True
+    registers[R_FOLLOWED] = registers[R_CHANGES]
+    return False
 
 
 @inlined
@@ -171,7 +202,9 @@ def settle_due(handles: Int64s) -> None:
         push_due(handles, pending[k, DUE_AT], pending[k, DUE_KEY], pending[k, DUE_ITEM])
     registers[R_PENDING_DUE] = 0
     free_closed(handles)
-    registers[R_UNDO] = 0
+    registers[R_UNDO_DONE] = registers[R_UNDO]
+    if registers[R_WATCHED] == 0 or registers[R_PERIOD_AT] == _NEVER:
+        registers[R_UNDO] = 0
 
 
 @inlined

@@ -18,6 +18,9 @@ stopped when it is called again:
   them and says so (`state.mark_loaded`).
 - `RETRY_MISS`: the operation at the cursor retries an event that is not among the rows of the batch; the caller says
   which row of GENERATED it is, or that there is none (`state.set_event`).
+- `DUE_FOLLOW`: what was done last changed something that automations watch (`ledger.automations`). The caller follows
+  the changes and says so.
+- `DUE_AUTOMATION`: an item of an automation is due; the caller takes it out and does it.
 - `TOO_MANY_GENERATED`: stop, and commit nothing of the batch.
 - `DUE_OVERFLOW`: a maturing lot does not fit into its holder's balance (§5.3 knows no outcome for due work): stop.
 - `DONE`: all records have outcomes and due work up to `until` is done.
@@ -39,7 +42,7 @@ from earnbook.ledger.admit import admit
 from earnbook.ledger.ahead import look_ahead
 from earnbook.ledger.apply import APPLY_TEXT, apply_effects
 from earnbook.ledger.compiled import compiled, inlined
-from earnbook.ledger.due import DUE_DONE, DUE_EVENT, do_due, has_due_room, pop_due, settle_due
+from earnbook.ledger.due import DUE_DONE, DUE_EVENT, do_due, has_due_room, must_follow, pop_due, settle_due
 from earnbook.ledger.layout import (
     DUE,
     DUE_AT,
@@ -112,6 +115,7 @@ from earnbook.ledger.schema import (
     BAIL,
     TIME_NONE,
     WORD_SECTIONS,
+    Bail,
     Cells,
     Columns,
     Int64s,
@@ -139,6 +143,7 @@ NOT_STARTED = -100
 
 _ALL_DONE = -1000
 _EVENT = int(RecordKind.EVENT)
+_NOBODY = int(Bail.NOBODY)
 _MONEY_LAST = int(OperationType.BURN)
 _HOLD = int(OperationType.HOLD)
 _FORFEIT = int(OperationType.FORFEIT)
@@ -196,7 +201,8 @@ def decide(
         pool: the run's texts, needed when an attribute changes between text and number.
 
     Returns:
-        DONE, BAIL, MISS, TICK, PERIOD, ALL_HOLDERS, RETRY_MISS, TOO_MANY_GENERATED or DUE_OVERFLOW.
+        DONE, BAIL, MISS, TICK, PERIOD, ALL_HOLDERS, RETRY_MISS, DUE_FOLLOW, DUE_AUTOMATION, TOO_MANY_GENERATED or
+        DUE_OVERFLOW.
     """
     while True:
         code = _run(
@@ -285,6 +291,8 @@ def _run(
         program = work[WORK_PROGRAM, row]
         if registers[R_GIVEN_RECORD] == registers[R_CURSOR]:
             count = registers[R_GIVEN]
+        elif registers[R_SLOT] < 0:
+            count = _NOBODY
         else:
             first = programs[program, PROGRAM_LITERAL]
             count = proposes[program](
@@ -317,7 +325,7 @@ def _finish_operation(given: Int64s, now: Int64s, outcome: int) -> int:
     if not _finish(handles, outcome, 0, -1):
         return FULL
     record = registers[R_CURSOR]
-    if record >= registers[R_RECORDS] or not _is_carried_out(handles, record):
+    if record >= registers[R_RECORDS] or must_follow(handles) or not _is_carried_out(handles, record):
         return NOT_STARTED
     at = max(work[WORK_BASE, record], registers[R_CLOCK])
     if registers[R_DUE] > 0 and matrix(handles, DUE)[0, DUE_AT] <= at:

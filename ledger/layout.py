@@ -165,6 +165,9 @@ R_PERIOD_UNIT = 73  # its next step
 R_PERIOD_HOLDERS = 74  # rows of PERIOD_HOLDERS, PERIOD_TIERS and PERIOD_ROLLS
 R_PERIOD_TIERS = 75
 R_PERIOD_ROLLS = 76
+R_WATCHED = 77  # one bit per StateType whose changes the caller must follow (see `ledger.automations`), 0: none
+R_FOLLOWED = 78  # changes of the batch that were followed
+R_UNDO_DONE = 79  # entries of UNDO that what was done last has left, still readable
 REGISTER_COUNT = 80
 
 SLACK = 64
@@ -275,6 +278,7 @@ SCHEDULE_COLUMNS = 8  # event_timestamp, log_seq, number of the action, row of W
 SCHEDULE_ROW_BITS = 31  # DUE_ITEM of a generated event is the holder's number << 31 | row of SCHEDULE
 KEY_ORIGIN_SHIFT, KEY_PARENT_SHIFT = 58, 16  # DUE_KEY of one: origin, parent log_seq, position of the action
 ORIGIN_AUTOMATION, ORIGIN_SCHEDULED, ORIGIN_BROADCAST = range(3)
+NO_SLOT = -1  # SCHEDULE_SLOT of an event without participant; NO_SLOT - 1 - n: of the one whom person n names
 
 # The first columns of GENERATED and ATTEMPTS are those of OUTCOMES.
 GENERATED_AT, GENERATED_PARENT, GENERATED_ACTION, GENERATED_TEMPLATE, GENERATED_SLOT, GENERATED_DESCENT = range(10, 16)

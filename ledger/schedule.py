@@ -8,8 +8,8 @@ is certain, so a table that must grow or a suspension finds it there again.
 
 from __future__ import annotations
 
-from earnbook.ledger.admit import admit_slot
-from earnbook.ledger.compiled import compiled
+from earnbook.ledger.admit import admit_nobody, admit_slot, slot_of
+from earnbook.ledger.compiled import compiled, inlined
 from earnbook.ledger.journal import write_change
 from earnbook.ledger.layout import (
     ACTION_DELAY,
@@ -35,6 +35,7 @@ from earnbook.ledger.layout import (
     HOLDER_NUMBERS,
     KEY_ORIGIN_SHIFT,
     KEY_PARENT_SHIFT,
+    NO_SLOT,
     ORIGIN_BROADCAST,
     ORIGIN_SCHEDULED,
     OUTCOME_ATTEMPTS,
@@ -103,6 +104,7 @@ _SCHEDULED_EVENT = int(StateType.SCHEDULED_EVENT)
 _ADD = int(ChangeOperation.ADD)
 _TIMESTAMP = int(Kind.TIMESTAMP)
 _GENERATION_LIMIT = int(Outcome.GENERATION_LIMIT)
+_PARTICIPANT_NOT_FOUND = int(Outcome.PARTICIPANT_NOT_FOUND)
 _ROW_MASK = (1 << SCHEDULE_ROW_BITS) - 1
 
 
@@ -157,12 +159,8 @@ def _add_item(handles: Int64s, action: int, slot: int, at: int, due_at: int, des
     registers, actions = vector(handles, REGISTERS), matrix(handles, ACTIONS)
     parent = registers[R_LOG_SEQ]
     position = registers[R_BROADCASTS] if origin == ORIGIN_BROADCAST else registers[R_SCHEDULED]
+    row = claim_item(handles)
     schedule = matrix(handles, SCHEDULE)
-    row = registers[R_SCHEDULE_FREE] - 1
-    if row >= 0:
-        registers[R_SCHEDULE_FREE] = schedule[row, SCHEDULE_NEXT]
-    else:
-        row = claim(handles, SCHEDULE, R_SCHEDULE)
     schedule[row, SCHEDULE_AT] = at
     schedule[row, SCHEDULE_PARENT] = parent
     schedule[row, SCHEDULE_ACTION] = actions[action, ACTION_NUMBER]
@@ -177,6 +175,17 @@ def _add_item(handles: Int64s, action: int, slot: int, at: int, due_at: int, des
     pending[place, DUE_ITEM] = due_item(handles, slot, row)
 
 
+@inlined
+def claim_item(handles: Int64s) -> int:
+    """A row of SCHEDULE for one more item."""
+    registers, schedule = vector(handles, REGISTERS), matrix(handles, SCHEDULE)
+    row = registers[R_SCHEDULE_FREE] - 1
+    if row < 0:
+        return claim(handles, SCHEDULE, R_SCHEDULE)
+    registers[R_SCHEDULE_FREE] = schedule[row, SCHEDULE_NEXT]
+    return row  # type: ignore[no-any-return]
+
+
 @compiled
 def due_key(origin: int, parent: int, position: int) -> int:
     """Where a generated event stands among those due at the same time: rank 7, origin, parent, action (§4.4)."""
@@ -187,6 +196,8 @@ def due_key(origin: int, parent: int, position: int) -> int:
 @compiled
 def due_item(handles: Int64s, slot: int, row: int) -> int:
     """The item of a row of SCHEDULE in the queue: those of one action come in the order of their participants."""
+    if slot < 0:
+        return row
     return (vector(handles, HOLDER_NUMBERS)[slot] << SCHEDULE_ROW_BITS) | row  # type: ignore[no-any-return]
 
 
@@ -241,7 +252,15 @@ def enter_generated(handles: Int64s, row: int, table: int, place: int, now: Int6
     registers[R_SCHEDULED] = 0
     registers[R_BROADCASTS] = 0
     program = matrix(handles, WORK)[WORK_PROGRAM, template]
-    return admit_slot(handles, generated[GENERATED_SLOT, row], template, program, table, place)
+    slot = generated[GENERATED_SLOT, row]
+    if slot < NO_SLOT:
+        slot = slot_of(handles, NO_SLOT - 1 - slot)
+        if slot < 0:
+            code = admit_nobody(handles, template, program, table, place)
+            return code if code != 0 else _PARTICIPANT_NOT_FOUND
+    if slot == NO_SLOT:
+        return admit_nobody(handles, template, program, table, place)
+    return admit_slot(handles, slot, template, program, table, place)
 
 
 @compiled

@@ -287,6 +287,23 @@ class StateType(IntEnum):
     SCHEDULED_EVENT = 16
 
 
+class AutomationStatus(IntEnum):
+    """The status of an automation (A.2): as its definition says, or archived once a one_time is over."""
+
+    ACTIVE = 1
+    PAUSED = 2
+    ARCHIVED = 3
+
+
+class SubscriptionStatus(IntEnum):
+    """The status of a participant's subscription to an automation (§17.4, A.2)."""
+
+    ACTIVE = 1
+    COMPLETED = 2
+    FAILED = 3
+    CANCELLED = 4
+
+
 class Comparison(IntEnum):
     """How a criterion compares a counter with its threshold (§14.2): >=, >, ==, <=, <."""
 
@@ -448,6 +465,8 @@ class Bail(IntEnum):
     """A value is of a kind (list, map, text, time) with which the kernel does not do what the rule asks."""
     WIDE_COUNTER = -7
     """A counter needs more than 64 bits."""
+    NOBODY = -8
+    """The event has no participant, whose state the kernel would read."""
 
 
 BAIL = int(Bail.NO_KERNEL)

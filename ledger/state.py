@@ -283,7 +283,7 @@ class State:
         registers[[at.R_GENERATED, at.R_ATTEMPTS]] = 0
         registers[at.R_RECORDS] = work.shape[1] if records is None else records
         registers[at.R_GENERATED_MAX] = generated_max
-        registers[[at.R_CURSOR, at.R_STEP, at.R_FULL]] = 0
+        registers[[at.R_CURSOR, at.R_STEP, at.R_FULL, at.R_FOLLOWED]] = 0
         registers[at.R_ATTEMPT] = 1
         registers[at.R_GIVEN_RECORD] = -1
         registers[at.R_BATCH_ENTRY] = registers[at.R_ENTRY_SEQ]

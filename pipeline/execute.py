@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from earnbook.ledger import layout as at
 from earnbook.ledger.amounts import join_words
+from earnbook.ledger.due import DUE_AUTOMATION, DUE_FOLLOW
 from earnbook.ledger.kernel import (
     DONE,
     MISS,
@@ -63,6 +64,7 @@ from earnbook.ledger.schema import (
 )
 from earnbook.ledger.state import Registers, State, text_of
 from earnbook.ledger.state_load import begin_budget, budgets, checkpoint, scheduled
+from earnbook.pipeline.automations import Automations, Scopes, loaded_automations
 from earnbook.pipeline.batch_rows import BatchRows
 from earnbook.pipeline.budgets import ENDED, next_reset
 from earnbook.pipeline.columns import TextTables, batch_columns, event_of
@@ -96,7 +98,9 @@ from earnbook.pipeline.rows import (
     tier_rows,
     window_rows,
 )
+from earnbook.pipeline.ruleset import RulesetLoad
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
+from earnbook.pipeline.subscriptions import Subscriptions
 from earnbook.pipeline.targets import Targets
 from earnbook.pipeline.templates import Template, template_rows
 from earnbook.pipeline.terms import RunTerms
@@ -241,7 +245,10 @@ class Engine:
             pool=pool,
             load=lambda: load_persons(self),
         )
-        self.operations = Operations(self.state, run, pool, self.people, self.generated, organization_id)
+        self.automations = self._make_automations()
+        self.operations = Operations(
+            self.state, run, pool, self.people, self.generated, organization_id, automations=self.automations
+        )
         if run.needs.has_redemptions:
             self._name_targets()
 
@@ -255,6 +262,26 @@ class Engine:
                 participants = self.people.name_participant_ids if is_uuid(name) else self.people.name_external_ids
                 programs[slot, at.PROGRAM_TARGET_GROUP] = self.people.name_groups(texts)[0]
                 programs[slot, at.PROGRAM_TARGET_PERSON] = participants(texts)[0]
+
+    def _make_automations(self) -> Automations:
+        """The automations of the run; whom they name becomes a person, who is loaded like all others."""
+        named = {each.number: each.definition.participant_id for each in self.run.automations}
+        given = {number: text for number, text in named.items() if text is not None}
+        persons = self.people.name_participant_ids(pa.array(list(given.values()), pa.string()))
+        return Automations(
+            self.state,
+            self.run.automations,
+            Scopes(
+                participant=lambda slot, program, now: self._participant(-1, slot, program, now),
+                program=self._program,
+                name=lambda slots: self.generated.name(self.state, slots),
+                load_all=self._load_all,
+            ),
+            self.generated,
+            subscriptions=Subscriptions(self.state, self.run.keys, self.pool),
+            persons=dict(zip(given, persons.tolist(), strict=True)),
+            retired=self.run.retired_automations,
+        )
 
     @property
     def paths(self) -> tuple[tuple[str, ...], ...]:
@@ -326,6 +353,7 @@ class Engine:
             counts = self.operations.waiting.count_rows()
             rows["reward_counts"] = table_of("reward_counts", counts, STATE_TABLES["reward_counts"])
         rows["schedule"] = schedule_rows(scheduled(self.state))
+        rows |= self.automations.state_rows()
         for name, found in (
             ("program_statuses", program_statuses(self.state)),
             ("asset_links", asset_links(self.state)),
@@ -407,6 +435,10 @@ class Engine:
             start_periods(self.state, self.run.tiers, after)
             self._has_periods = True
 
+    def begin_automations(self, registry: Registry, load: RulesetLoad, at_us: int) -> None:
+        """The load changes automations as it says; `at_us` is P of its first record (§17.2)."""
+        self.automations.load(loaded_automations(registry, load), at_us)
+
     def _member_rows(self) -> dict[str, pa.Table]:
         """Profiles and members, where the run has them at all."""
         if not self.run.terms.has_members:
@@ -465,13 +497,21 @@ class Engine:
         elif code == OPERATE:
             self._operate(columns)
         elif code == ALL_HOLDERS:
-            program = records.column("program")[self.state.row].as_py()
-            self.load_enrolled(program)
-            self.state.mark_loaded(program)
+            self._load_all(records.column("program")[self.state.row].as_py())
+        elif code == DUE_AUTOMATION:
+            self.automations.do_due()
+        elif code == DUE_FOLLOW:
+            self.automations.follow()
         elif code == RETRY_MISS:
             self.state.set_event(self.generated.find(self.state, name_of(records, self.state.cursor)))
         else:
             raise _stop(code, self.state)
+
+    def _load_all(self, program: int) -> None:
+        """Every holder enrolled in a program (its slot), once a run."""
+        if not self.state.table(at.PROGRAMS)[program, at.PROGRAM_LOADED]:
+            self.load_enrolled(program)
+            self.state.mark_loaded(program)
 
     def _decide_apart(
         self, work: Int64s, records: pa.Table, columns: Columns, persons: Int64s, base: Int64s, until: int
@@ -534,7 +574,12 @@ class Engine:
         state.give(effects[:count], words)
 
     def _participant(self, person: int, slot: int, program: int, now: int) -> dict[str, Value]:
-        """The variable `participant` (§11.1) of an event of the program; a generated one names nobody but the slot."""
+        """The variable `participant` (§11.1) of an event of the program; a generated one names nobody but the slot.
+
+        Without one (slot -1) it is an object without content.
+        """
+        if slot < 0:
+            return {"tags": [], "counters": {}, "attributes": {}, "tiers": {}}
         if person < 0:
             external_id, participant_id = self.generated.participant(self.state, slot)
         else:
@@ -637,6 +682,7 @@ class Engine:
             "entry_references": reference_rows(decided["entry_references"], self.pool),
             **change_rows(decided["changes"], self.pool),
             "budget_terms": self._budget_terms(batch),
+            **self.automations.batch_rows(batch),
             "redemptions": redemption_rows(decided["redemptions"], self.operations.waiting.catalog_columns),
             "reversals": reversal_rows(decided["reversals"]),
             "action_results": result_rows(decided["action_results"], self.pool),

@@ -57,7 +57,7 @@ _SHOWN_CHARACTERS_MAX = 60
 class Contract:
     """What rows are checked against: objects by id or key, the default program, and the limits of time (§4.3, §4.6).
 
-    `rules`, `tiers` and `rewards` stand with the index of their program.
+    `rules`, `tiers`, `rewards` and `automations` stand with the index of their program.
     """
 
     programs: tuple[Reference, ...]
@@ -65,6 +65,7 @@ class Contract:
     rules: tuple[tuple[int, Reference], ...] = ()
     tiers: tuple[tuple[int, Reference], ...] = ()
     rewards: tuple[tuple[int, Reference], ...] = ()
+    automations: tuple[tuple[int, Reference], ...] = ()
     default_program: int | None = None
     horizon_us: int | None = None
     assume_utc: bool = False
@@ -73,6 +74,7 @@ class Contract:
     rule_ids: Mapping[tuple[int, str], str] = field(init=False)
     tier_ids: Mapping[tuple[int, str], str] = field(init=False)
     reward_ids: Mapping[tuple[int, str], str] = field(init=False)
+    automation_ids: Mapping[tuple[int, str], str] = field(init=False)
 
     def __post_init__(self) -> None:
         programs = {program.key: number for number, program in enumerate(self.programs)}
@@ -83,6 +85,7 @@ class Contract:
         object.__setattr__(self, "rule_ids", _ids_of(self.rules))
         object.__setattr__(self, "tier_ids", _ids_of(self.tiers))
         object.__setattr__(self, "reward_ids", _ids_of(self.rewards))
+        object.__setattr__(self, "automation_ids", _ids_of(self.automations))
 
     def program_number(self, text: str) -> int | None:
         """The index of the program that a text names; text of UUID form is always an id (§2.2)."""
@@ -103,6 +106,10 @@ class Contract:
     def reward_id(self, program: int, text: str) -> str:
         """The id of the reward of a program that a text names; the text itself where there is no such reward."""
         return self.reward_ids.get((program, text.lower() if is_uuid(text) else text), text)
+
+    def automation_id(self, program: int, text: str) -> str:
+        """The id of the automation of a program that a text names; the text itself where there is none."""
+        return self.automation_ids.get((program, text.lower() if is_uuid(text) else text), text)
 
 
 def _ids_of(objects: tuple[tuple[int, Reference], ...]) -> dict[tuple[int, str], str]:

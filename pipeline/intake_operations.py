@@ -34,9 +34,7 @@ from earnbook.pipeline.intake_json import (
 from earnbook.pipeline.intake_values import check_field, check_text, invalid, with_decimals
 from earnbook.pipeline.operation_fields import (
     NESTED_KINDS,
-    PROCESSED_TYPES,
     SPECIFICATIONS,
-    TYPES_LATER,
     EntityNeed,
     FieldKind,
     FieldSpec,
@@ -91,13 +89,9 @@ def examine_operation(row: Row, contract: Contract) -> Record:
 def _specification(kind: Value) -> OperationSpec:
     """Check 2."""
     is_text = isinstance(kind, str) and not isinstance(kind, NumberText)
-    if is_text and kind in TYPES_LATER:
-        processed = ", ".join(PROCESSED_TYPES)
-        why = f"this version does not process operations of type {kind}: take the row out; it processes {processed}"
-        raise RowMistake(RejectReason.UNKNOWN_OPERATION, "type", why)
     if not is_text or kind not in SPECIFICATIONS:
-        processed = ", ".join(PROCESSED_TYPES)
-        why = f"there is no operation type {shown(kind)}: use one of {processed}, or leave `type` out of an event"
+        types = ", ".join(SPECIFICATIONS)
+        why = f"there is no operation type {shown(kind)}: use one of {types}, or leave `type` out of an event"
         raise RowMistake(RejectReason.UNKNOWN_OPERATION, "type", why)
     return SPECIFICATIONS[str(kind)]
 

@@ -73,6 +73,8 @@ def _check_word(name: str, text: str, field: FieldSpec, contract: Contract, prog
             return contract.tier_id(program, text)
         case FieldKind.REWARD:
             return contract.reward_id(program, text)
+        case FieldKind.AUTOMATION:
+            return contract.automation_id(program, text)
         case FieldKind.UUID:
             if not is_uuid(text):
                 raise invalid(name, f"must be a UUID, not {shown(text)}")

@@ -34,6 +34,7 @@ from earnbook.pipeline.evaluations import PatternProgram, PatternRule, Patterns
 from earnbook.pipeline.execute import Decided, Engine, warm_up
 from earnbook.pipeline.lifecycles import has_tier_due
 from earnbook.pipeline.load import (
+    has_automation_due,
     has_schedule,
     load_patterns,
     load_registers,
@@ -155,6 +156,7 @@ class Job:
                 rules=self._owned(ObjectKind.RULE),
                 tiers=self._owned(ObjectKind.TIER),
                 rewards=self._owned(ObjectKind.REWARD),
+                automations=self._owned(ObjectKind.AUTOMATION),
                 default_program=None if default is None else _find_program(programs, default),
                 format=request.format,
                 mapping=None
@@ -358,6 +360,7 @@ class Job:
         until = self._clock.end_of_batch(self._book_clock)
         assert self._engine is not None
         is_due = bool(len(due_holders(self._connection, self._engine, until))) or self._engine.has_budget_due(until)
+        is_due = is_due or has_automation_due(self._connection, until)
         return self._load.changed or is_due
 
     def _count_dropped_only(self, batch: _Batch) -> None:
@@ -395,8 +398,10 @@ class Job:
         started = self.tally.seconds("prefetch", started)
         number = self._batch + 1
         loads_now = self._loads_now(batch)
+        engine.automations.begin()
         if loads_now:
             engine.begin_budgets(self._registry, first_at)
+            engine.begin_automations(self._registry, self._load, first_at)
         engine.start_periods(first_at if loads_now else self._book_clock)
         limit = self._request.max_generated
         decided = engine.execute(
@@ -445,8 +450,10 @@ class Job:
             return False
         old = ruleset_in_force(self._connection)
         clock = Clock(mode=ClockMode.FIXED, reading_us=first_at, horizon_us=self._clock.horizon_us)
-        is_due = has_schedule(self._connection, until=first_at) or has_tier_due(
-            self._connection, old.definitions, self._registry, after=self._book_clock, until=first_at
+        is_due = (
+            has_schedule(self._connection, until=first_at)
+            or has_automation_due(self._connection, first_at)
+            or has_tier_due(self._connection, old.definitions, self._registry, after=self._book_clock, until=first_at)
         )
         if not is_due:
             return False

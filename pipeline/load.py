@@ -216,6 +216,7 @@ def load_state(
         "tiers": ("holder IN (SELECT number FROM wanted)", "holder, tier"),
         "open_lots": ("holder IN (SELECT number FROM wanted)", "lot_seq"),
         "holder_statuses": ("holder IN (SELECT number FROM wanted)", "holder"),
+        "subscriptions": ("holder IN (SELECT number FROM wanted)", "automation, holder"),
         "schedule": ("holder IN (SELECT number FROM wanted)", "parent, position"),
     }
     if has_members:
@@ -278,15 +279,33 @@ def _whole_schedule(connection: duckdb.DuckDBPyConnection, schedule: pa.Table) -
 
 
 def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Array:
-    """Numbers of holders with a lot or a scheduled event due at or before `until` (microseconds), ascending (§4.4)."""
+    """Numbers of holders with something due at or before `until` (microseconds), ascending (§4.4).
+
+    That is a lot that matures or expires, a scheduled event, or a subscription.
+    """
     rows = _table(
         connection,
         f"""SELECT DISTINCT holder FROM store.open_lots
         WHERE status = {LotStatus.DEFERRED} AND matures_at <= {int(until)}
             OR status <> {LotStatus.HELD} AND expires_at <= {int(until)}
+        UNION SELECT s.holder FROM store.subscriptions AS s JOIN store.automations AS a USING (automation)
+        WHERE a.is_live AND s.next_at <= {int(until)}
         UNION SELECT holder FROM store.schedule WHERE due_at <= {int(until)} ORDER BY holder""",
     )
     return rows.column("holder").combine_chunks()
+
+
+def load_automations(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Where every automation that the book knows stands, by number."""
+    return _table(connection, "SELECT * FROM store.automations ORDER BY automation").cast(STATE_TABLES["automations"])
+
+
+def has_automation_due(connection: duckdb.DuckDBPyConnection, until: int) -> bool:
+    """Whether an automation or a subscription has anything due at or before `until`."""
+    query = f"""SELECT 1 FROM store.automations WHERE least(next_at, refresh_at) <= {int(until)}
+        UNION ALL SELECT 1 FROM store.subscriptions AS s JOIN store.automations AS a USING (automation)
+        WHERE a.is_live AND s.next_at <= {int(until)} LIMIT 1"""
+    return one_row(connection, query) is not None
 
 
 def has_schedule(connection: duckdb.DuckDBPyConnection, *, until: int = TIME_MAX) -> bool:

@@ -27,9 +27,6 @@ QUANTITY_MAX = (1 << 31) - 1
 RECIPIENTS_MAX = 100
 """Recipients of one transfer (§15.2)."""
 
-TYPES_LATER = frozenset({"trigger_automation", "cancel_automation", "refresh_automation"})
-"""Types of §15 that this version does not process, whether or not their fields are known already."""
-
 
 class FieldKind(Enum):
     """What a field of an operation holds; its canonical value (§3.4) follows from it."""
@@ -38,6 +35,7 @@ class FieldKind(Enum):
     RULE = "rule"
     TIER = "tier"
     REWARD = "reward"
+    AUTOMATION = "automation"
     NUMBER = "number"  # a JSON number, or decimal text
     AMOUNT = "amount"  # as NUMBER, or the text ALL
     QUANTITY = "quantity"  # a whole number from 1 to QUANTITY_MAX, in any form of a NUMBER
@@ -146,6 +144,7 @@ _KINDS: Mapping[str, FieldSpec] = {
     "earned_from": FieldSpec(kind=FieldKind.TIME, is_meant=True),
     "earned_to": FieldSpec(kind=FieldKind.TIME, is_meant=True),
     "reward_id": FieldSpec(kind=FieldKind.REWARD, is_meant=True),
+    "automation_id": FieldSpec(kind=FieldKind.AUTOMATION),
     "quantity": FieldSpec(kind=FieldKind.QUANTITY, is_meant=True),
     "redemption_id": FieldSpec(kind=FieldKind.UUID),
     "redemption_key": FieldSpec(kind=FieldKind.TEXT),
@@ -306,6 +305,9 @@ _SPECIFICATIONS: tuple[OperationSpec, ...] = (
     _participant(OperationType.SET_TIER, ProgramNeed.REQUIRED, "tier* level* expires_at"),
     _participant(OperationType.REMOVE_TIER, ProgramNeed.REQUIRED, "tier*"),
     OperationSpec(code=OperationType.RESET_BUDGET, fields=_fields("rule_id* asset_id*")),
+    OperationSpec(code=OperationType.TRIGGER_AUTOMATION, fields=_fields("automation_id*")),
+    OperationSpec(code=OperationType.CANCEL_AUTOMATION, fields=_fields("automation_id*")),
+    OperationSpec(code=OperationType.REFRESH_AUTOMATION, fields=_fields("automation_id*")),
     OperationSpec(
         code=OperationType.RETRY_EVENT, fields=_fields("event_key event_id"), one_of=("event_key", "event_id")
     ),
@@ -313,6 +315,3 @@ _SPECIFICATIONS: tuple[OperationSpec, ...] = (
 
 SPECIFICATIONS: Mapping[str, OperationSpec] = {spec.code.name.lower(): spec for spec in _SPECIFICATIONS}
 """By type, in the order of §15."""
-
-PROCESSED_TYPES = tuple(name for name in SPECIFICATIONS if name not in TYPES_LATER)
-"""The types that this version processes."""

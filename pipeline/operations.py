@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
+from uuid import UUID, uuid5
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,7 @@ from earnbook.ledger.schema import (
     Status,
 )
 from earnbook.ledger.state import State
+from earnbook.pipeline.automations import Automations
 from earnbook.pipeline.budgets import next_reset
 from earnbook.pipeline.generated import GeneratedEvents
 from earnbook.pipeline.operation_columns import MONEY_TYPES, MoneyColumns, money_columns
@@ -153,8 +155,11 @@ class Operations:
         people: People,
         generated: GeneratedEvents,
         organization_id: str,
+        *,
+        automations: Automations,
     ) -> None:
         self._state, self._run, self._pool, self._people = state, run, pool, people
+        self._automations = automations
         self._verbs = StateVerbs(state, pool)
         self._groups = GroupVerbs(state, self._verbs, state.members)
         self.usage = AssetUsage(state)
@@ -178,6 +183,9 @@ class Operations:
             OperationType.SET_TIER: self._change_tier,
             OperationType.REMOVE_TIER: self._change_tier,
             OperationType.RESET_BUDGET: self._reset_budget,
+            OperationType.TRIGGER_AUTOMATION: self._trigger_automation,
+            OperationType.CANCEL_AUTOMATION: self._cancel_automation,
+            OperationType.REFRESH_AUTOMATION: self._refresh_automation,
             OperationType.CREATE_GROUP: self._create_group,
             OperationType.UPDATE_GROUP: self._update_group,
             OperationType.ARCHIVE_GROUP: self._update_group,
@@ -401,6 +409,20 @@ class Operations:
         next_at = next_reset(run.budgets[place].schedule, origin, self._state.clock)
         never = int(TIME_NONE)
         return _effect(reset_by_operation(self._state.handles, place, never if next_at is None else next_at))
+
+    # --- automations ------------------------------------------------------------------------------------------------
+
+    def _trigger_automation(self, operation: _Operation) -> Outcome:
+        key = self._records.column("idempotency_key")[operation.row].as_py()
+        name = f"operation:{operation.kind.name.lower()}:{key}"
+        operation_id = str(uuid5(UUID(self._run.definitions[operation.program].id), name))
+        return self._automations.trigger(operation.program, operation.fields["automation_id"], operation_id)
+
+    def _cancel_automation(self, operation: _Operation) -> Outcome:
+        return self._automations.cancel(operation.program, operation.fields["automation_id"])
+
+    def _refresh_automation(self, operation: _Operation) -> Outcome:
+        return self._automations.refresh(operation.program, operation.fields["automation_id"])
 
     # --- groups -----------------------------------------------------------------------------------------------------
 

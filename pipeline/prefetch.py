@@ -40,6 +40,7 @@ from earnbook.pipeline.load import (
     find_due_holders,
     find_enrolled_holders,
     find_holders,
+    load_automations,
     load_budget_terms,
     load_state,
 )
@@ -69,6 +70,7 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
         if number not in in_force:
             engine.ended_budgets[number] = amount
     engine.budget_terms = load_budget_terms(connection)
+    engine.automations.take_in(load_automations(connection))
     load_system_balances(
         engine.state,
         [(row["account"], row["asset"] - 1, int(row["amount"]), row["last_entry_seq"]) for row in rows],
@@ -308,6 +310,7 @@ def _load(engine: Engine, state: State, tables: dict[str, pa.Table]) -> None:
         | {"slot": state.slots_of(lots["holder"]), "asset": lots["asset"] - 1},
     )
     _load_schedule(engine, rows["schedule"])
+    engine.automations.take_in_subscriptions(tables["subscriptions"])
 
 
 def _load_schedule(engine: Engine, waiting: _Rows) -> None:

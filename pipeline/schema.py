@@ -97,8 +97,9 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     # What generated events have beside their row of `events` (§17.5).
     "generated_events": _schema(
         log_seq=_I64,
-        parent=_I64,  # log_seq of the event that made it
+        parent=_I64,  # log_seq of the event that made it, 0: none
         action=_I32,  # by this action
+        automation=_I32,  # or by this automation, which has neither of the two; 0: none
         generation=_I8,
         under_broadcast=pa.bool_(),  # it descends from a broadcast without a delay of 60 s or more between
     ),
@@ -161,13 +162,15 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         entity=_I64,  # holder number, or minus a program's number
         state_type=_I8,  # StateType
         # Number in `names`; of an ENROLLMENT the program's, of an ASSET_LINK the asset's, of a MEMBER the
-        # participant's, of a TIER the tier type's, of a REWARD the reward's; HolderField of a PARTICIPANT or GROUP, 0
-        # for PROGRAM; of a SCHEDULED_EVENT 1 below a broadcast, else 0.
+        # participant's, of a TIER the tier type's, of a REWARD the reward's, of an AUTOMATION or a SUBSCRIPTION the
+        # automation's; HolderField of a PARTICIPANT or GROUP, 0 for PROGRAM; of a SCHEDULED_EVENT 1 below a broadcast,
+        # else 0.
         key=_I32,
         operation=_I8,  # ChangeOperation
         value_kind=_I8,  # Kind of the new value; ABSENT where it is gone or the operation says all
         # Low word; a Status where one changes; of a MEMBER Role << 8 | MemberStatus; of a SCHEDULED_EVENT its
-        # event_timestamp; of a REWARD its redeemed_count.
+        # event_timestamp; of a REWARD its redeemed_count; of an AUTOMATION the AutomationStatus before << 8 | that
+        # after it; of a SUBSCRIPTION its SubscriptionStatus.
         value=_I64,
         value_scale=_I8,  # of a SCHEDULED_EVENT its generation; of a REWARD its RewardStatus
     ),
@@ -195,6 +198,27 @@ BATCH_TABLES: dict[str, pa.Schema] = {
     ),
     # The limit and the next reset of each budget in force, written by the batches that changed either.
     "budget_terms": _schema(batch=_I64, budget=_I32, limit_minor=_I64, next_reset_at=(_I64,)),
+    # Automations and subscriptions as a batch left those that it touched (§17), beside what changes tell of them.
+    "automation_terms": _schema(
+        batch=_I64,
+        automation=_I32,
+        status=_I8,  # AutomationStatus
+        is_live=pa.bool_(),  # active, and its program too
+        was_live=pa.bool_(),  # it was activated before
+        is_over=pa.bool_(),  # a one_time that fired or was cancelled
+        was_refreshed=pa.bool_(),  # all subscriptions were evaluated since it became live
+        next_at=(_I64,),
+        refresh_at=(_I64,),
+    ),
+    "subscription_terms": _schema(
+        batch=_I64,
+        automation=_I32,
+        holder=_I64,
+        subscribed_at=_I64,
+        next_at=(_I64,),  # means nothing while the automation is not live
+        text=(_TEXT,),  # the date that it was planned by
+        fired=_I64,  # events of a THRESHOLD
+    ),
     # What changes of tiers to a level have, one row each; `value` of the change is the level's number in `names`.
     "tier_changes": _schema(
         change_seq=_I64,
@@ -284,6 +308,25 @@ STATE_TABLES: dict[str, pa.Schema] = {
     "reward_counts": _schema(reward=_I32, holder=_I64, redeemed_count=_I64),
     "program_statuses": _schema(program=_I32, status=_I8),  # in force: by operation, or as the files last stated
     "asset_links": _schema(program=_I32, asset=_I32),
+    "automations": _schema(
+        automation=_I32,
+        status=_I8,
+        is_live=pa.bool_(),
+        was_live=pa.bool_(),
+        is_over=pa.bool_(),
+        was_refreshed=pa.bool_(),
+        next_at=(_I64,),
+        refresh_at=(_I64,),
+    ),
+    "subscriptions": _schema(
+        automation=_I32,
+        holder=_I64,
+        status=_I8,  # SubscriptionStatus
+        subscribed_at=_I64,
+        next_at=(_I64,),
+        text=(_TEXT,),
+        fired=_I64,
+    ),
     # Events that SCHEDULE_EVENT has made and that are not due yet (§17.5); those of broadcasts never wait for a batch.
     "schedule": _schema(
         holder=_I64,

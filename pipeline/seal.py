@@ -124,7 +124,9 @@ SEAL_TABLES: tuple[SealTable, ...] = (
                 """log_seq:8 program:8 idempotency_key:text given:2 given_participant:text? given_recipient:text?
                 event_timestamp:8 event_data:text late:1""",
             ),
-            _part("generated_events", "log_seq", "log_seq:8 parent:8 action:8 generation:1 under_broadcast:1"),
+            _part(
+                "generated_events", "log_seq", "log_seq:8 parent:8 action:8 automation:8 generation:1 under_broadcast:1"
+            ),
         ),
     ),
     SealTable(

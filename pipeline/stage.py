@@ -41,9 +41,9 @@ def _silent(_: Progress) -> None:
 class StageRequest:
     """What to read and what records are checked against.
 
-    `programs`, `assets`, `rules`, `tiers` and `rewards` (these three with the index of their program) are as this run's
-    definitions leave them; `default_program` is an index into `programs` for rows without one; `paths` are the event
-    paths that rules read; `horizon_us` None means no horizon (§4.3).
+    `programs`, `assets`, `rules`, `tiers`, `rewards` and `automations` (these four with the index of their program) are
+    as this run's definitions leave them; `default_program` is an index into `programs` for rows without one; `paths`
+    are the event paths that rules read; `horizon_us` None means no horizon (§4.3).
     """
 
     inputs: tuple[str, ...]
@@ -52,6 +52,7 @@ class StageRequest:
     rules: tuple[tuple[int, Reference], ...] = ()
     tiers: tuple[tuple[int, Reference], ...] = ()
     rewards: tuple[tuple[int, Reference], ...] = ()
+    automations: tuple[tuple[int, Reference], ...] = ()
     default_program: int | None = None
     format: str | None = None
     mapping: SourceMapping | None = None
@@ -171,6 +172,7 @@ class _Stager:
             rules=request.rules,
             tiers=request.tiers,
             rewards=request.rewards,
+            automations=request.automations,
             default_program=request.default_program,
             horizon_us=request.horizon_us,
             assume_utc=request.assume_utc,

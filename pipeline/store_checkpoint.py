@@ -23,8 +23,8 @@ class Checkpoint:
 
     `entities` (int64, without repeats) are holder numbers, and minus a program's number for a program; `tables` has all
     their rows of `STATE_TABLES` (absent: none), overdrafts and open lots only where something is left. All rows of
-    `system_balances`, `program_statuses` and `asset_links` are given, touched or not, and of `reward_counts` those of
-    all holders together. Tables in `kept` stay as they are.
+    `system_balances`, `program_statuses`, `asset_links` and `automations` are given, touched or not, and of
+    `reward_counts` those of all holders together. Tables in `kept` stay as they are.
     """
 
     entities: pa.Array
@@ -44,6 +44,7 @@ _ENTITY = {
     "holder_statuses": "holder",
     "profiles": "holder",
     "members": "holder",
+    "subscriptions": "holder",
     "schedule": "holder",
     "reward_counts": "holder = 0 OR holder",
 }

@@ -25,6 +25,7 @@ from earnbook.ledger.schema import (
     StateType,
     Status,
 )
+from earnbook.pipeline.store_folds_automations import automations_fold, subscriptions_fold
 from earnbook.pipeline.store_tables import ObjectKind
 
 
@@ -52,6 +53,8 @@ STATE_KEYS: dict[str, StateKey] = {
     "reward_counts": StateKey(("reward", "holder")),
     "program_statuses": StateKey(("program",)),
     "asset_links": StateKey(("program", "asset")),
+    "automations": StateKey(("automation",)),
+    "subscriptions": StateKey(("automation", "holder")),
     "schedule": StateKey(("parent", "position")),
 }
 """What makes a row of each state table the same row before and after."""
@@ -81,6 +84,8 @@ def fold_sql(table: str, *, from_checkpoint: bool) -> str:
         "reward_counts": _reward_counts,
         "program_statuses": _program_statuses,
         "asset_links": _asset_links,
+        "automations": automations_fold,
+        "subscriptions": subscriptions_fold,
         "schedule": _schedule,
     }
     return folds[table](from_checkpoint)

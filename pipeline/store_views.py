@@ -22,12 +22,22 @@ from earnbook.pipeline.store_folds import fold_sql
 from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.store_tables import ChangeType, EvaluationReason, EvaluationStatus, ObjectKind
 
-LOWER_NAMES = ("state_type", "change_operation", "operation_type", "object_kind", "change_type", "holder_field")
+LOWER_NAMES = (
+    "state_type",
+    "change_operation",
+    "operation_type",
+    "object_kind",
+    "change_type",
+    "holder_field",
+    "automation_status",
+    "subscription_status",
+)
 """Enumerations whose names are printed in lower case."""
 
 NAMED_CODES: dict[str, type[IntEnum]] = {
     "action_result": codes.ActionResult,
     "action_type": codes.ActionType,
+    "automation_status": codes.AutomationStatus,
     "bucket": codes.Bucket,
     "change_operation": codes.ChangeOperation,
     "change_type": ChangeType,
@@ -50,6 +60,7 @@ NAMED_CODES: dict[str, type[IntEnum]] = {
     "role": codes.Role,
     "state_type": codes.StateType,
     "status": codes.Status,
+    "subscription_status": codes.SubscriptionStatus,
 }
 """Every enumeration of the book by the name of its macro `store.<name>_name(code)`."""
 

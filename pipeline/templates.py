@@ -1,4 +1,4 @@
-"""Templates: what the events of an action that makes events say (§17.5). It is the same for all of them.
+"""Templates: what the events of an action that makes events, or of an automation, say (§17.2, §17.5): all the same.
 
 Each template is a row of every batch, behind its records, with the cells that rules read. Events that were scheduled
 under an earlier version of a rule say what that version said; it is read from the history of the definitions.
@@ -27,14 +27,18 @@ KEY_WORDS = {int(ActionType.SCHEDULE_EVENT): "sched", int(ActionType.BROADCAST):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """What an action makes events of: `action` is its number, `program` the slot of its program."""
+    """What an action makes events of: `action` is its number, `program` the slot of its program.
 
-    action: int
-    action_index: int
-    rule_id: str
-    type: int
+    Of an automation, `automation` is its number, and what is of actions stays empty.
+    """
+
     program: int
     event_data: str
+    action: int = 0
+    action_index: int = 0
+    rule_id: str = ""
+    type: int = 0
+    automation: int = 0
 
     def key(self, parent_id: str, participant_id: str) -> str:
         """The idempotency key of an event for a participant, made by the event with this id (§17.5)."""

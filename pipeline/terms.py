@@ -15,6 +15,7 @@ import numpy as np
 from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import ActionType, Bucket, Int64s, InventoryMode, IssuancePolicy, StateType, Status
 from earnbook.ledger.terms import ActionTerms, AssetTerms, BudgetTerms, Date, ProgramTerms, Terms
+from earnbook.pipeline.automations_terms import AutomationTerms, automation_terms
 from earnbook.pipeline.budgets import ENDED, BudgetPlan, plan_budgets
 from earnbook.pipeline.operation_needs import OperationNeeds
 from earnbook.pipeline.registry import ActionEntry, Registry
@@ -77,6 +78,10 @@ class RunTerms:
     """In the order of `Terms.budgets`, then the ends of those that rules have no more."""
     budget_places: Mapping[tuple[str, int], int]
     """Where the budget of a rule (id) for an asset (index) stands in `budgets`."""
+    automations: tuple[AutomationTerms, ...]
+    """By number."""
+    retired_automations: frozenset[tuple[int, str]]
+    """Program (slot) and id of those that the definitions have no more."""
     templates: tuple[Template, ...] = ()
     rewards: Mapping[str, RewardTerms]
     """By id."""
@@ -112,8 +117,9 @@ def run_terms(
     numbers = tuple(_action_numbers(registry, load, program, assets) for program in programs)
     budgets = plan_budgets(load.definitions, registry)
     capped = {(plan.rule, plan.asset): place for place, plan in enumerate(budgets) if plan.schedule != ENDED}
-    templates = tuple(_templates(programs, numbers))
-    places = {template.action: place for place, template in enumerate(templates)}
+    of_actions = tuple(_templates(programs, numbers))
+    places = {template.action: place for place, template in enumerate(of_actions)}
+    automations, of_automations = automation_terms(definitions, registry, templates=len(of_actions))
     terms = Terms(
         assets=tuple(_asset_terms(models[symbol], number) for symbol, number in assets.items()),
         programs=tuple(
@@ -156,8 +162,17 @@ def run_terms(
         },
         rewards=reward_terms(definitions, assets, models, registry, load.versions),
         needs=needs,
-        templates=templates,
+        automations=automations,
+        retired_automations=_retired(registry, automations),
+        templates=of_actions + of_automations,
     )
+
+
+def _retired(registry: Registry, automations: tuple[AutomationTerms, ...]) -> frozenset[tuple[int, str]]:
+    """The automations of the book that no definition states any more."""
+    stated = {automation.definition.id for automation in automations}
+    known = registry.objects(ObjectKind.AUTOMATION)
+    return frozenset((entry.program - 1, entry.id) for entry in known if entry.id not in stated)
 
 
 def _templates(programs: tuple[CompiledProgram, ...], numbers: tuple[tuple[int, ...], ...]) -> Iterator[Template]:

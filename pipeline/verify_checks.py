@@ -323,7 +323,12 @@ _LOTS = (
                 WHEN l.retention = 'ACTIVITY_REFRESH' AND r.rank > coalesce(f.rank, 0)
                 THEN t.expires_at + l.grace <= {_CLOCK} END
             UNION ALL SELECT NULL, 'event scheduled by log_seq ' || parent FROM store.current_schedule
-            WHERE due_at <= {_CLOCK}""",
+            WHERE due_at <= {_CLOCK}
+            UNION ALL SELECT NULL, 'automation ' || automation FROM store.current_automations
+            WHERE next_at <= {_CLOCK} OR refresh_at <= {_CLOCK}
+            UNION ALL SELECT NULL, 'automation ' || automation || ' of holder ' || holder
+            FROM store.current_subscriptions JOIN store.current_automations AS a USING (automation)
+            WHERE a.is_live AND current_subscriptions.next_at <= {_CLOCK}""",
     ),
     Check(
         name="wallets_are_explained",
@@ -538,7 +543,7 @@ _LOG = (
         name="generated_events_have_causes",
         property="I10",
         table="generated_events",
-        message="a generated event was made by no completed event, or does not follow from the one that made it",
+        message="a generated event was made by no completed event or automation, or does not follow from it",
         query=f"""SELECT {_batch_of("last_log_seq", "g.log_seq")}, 'log_seq ' || g.log_seq
             FROM store.generated_events AS g
             LEFT JOIN store.events AS e ON e.log_seq = g.log_seq
@@ -546,7 +551,8 @@ _LOG = (
             LEFT JOIN {_RECORDS} AS p ON p.log_seq = g.parent AND p.kind = 1
             LEFT JOIN store.events AS o ON o.log_seq = g.parent
             LEFT JOIN store.generated_events AS h ON h.log_seq = g.parent
-            WHERE e.log_seq IS NULL OR p.log_seq IS NULL OR p.failed OR a.number IS NULL OR a.program <> e.program
+            WHERE g.automation = 0 AND (
+                e.log_seq IS NULL OR p.log_seq IS NULL OR p.failed OR a.number IS NULL OR a.program <> e.program
                 OR a.program <> p.program OR g.parent >= g.log_seq OR e.source <> 0
                 OR g.generation <> CASE WHEN e.event_timestamp - o.event_timestamp >= {DELAY_NEW_GENERATION} THEN 0
                     ELSE coalesce(h.generation, 0) + 1 END
@@ -554,7 +560,13 @@ _LOG = (
                     WHEN e.event_timestamp - o.event_timestamp >= {DELAY_NEW_GENERATION} THEN false
                     ELSE coalesce(h.under_broadcast, false) END
                 OR a.type NOT IN ({ActionType.SCHEDULE_EVENT}, {ActionType.BROADCAST})
-                OR g.generation NOT BETWEEN 0 AND {GENERATION_MAX}
+                OR g.generation NOT BETWEEN 0 AND {GENERATION_MAX})
+            UNION ALL SELECT {_batch_of("last_log_seq", "g.log_seq")}, 'log_seq ' || g.log_seq
+            FROM store.generated_events AS g
+            LEFT JOIN store.events AS e ON e.log_seq = g.log_seq
+            LEFT JOIN store.objects AS m ON m.kind = {ObjectKind.AUTOMATION} AND m.number = g.automation
+            WHERE g.automation <> 0 AND (e.log_seq IS NULL OR m.number IS NULL OR m.program <> e.program
+                OR g.parent <> 0 OR g.action <> 0 OR g.generation <> 0 OR g.under_broadcast OR e.source <> 0)
             UNION ALL SELECT {_LOG_BATCH}, 'log_seq ' || log_seq || ' has a key of generated events'
             FROM store.events WHERE idempotency_key LIKE 'earnbook:%'
                 AND log_seq NOT IN (SELECT log_seq FROM store.generated_events)""",

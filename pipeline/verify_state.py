@@ -27,6 +27,8 @@ _PROPERTIES = {
     "reward_counts": "I15",
     "program_statuses": "I13",
     "asset_links": "I13",
+    "automations": "I13",
+    "subscriptions": "I13",
     "schedule": "I13",
 }
 

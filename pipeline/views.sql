@@ -193,12 +193,18 @@ FROM (SELECT d.log_seq, d.log_seq AS redemption, d.program, 'Redeemed: ' || w.na
     FROM store.reversals AS v JOIN store.redemptions AS d ON d.log_seq = v.redemption) AS x
 JOIN store.operation_list AS o ON o.log_seq = x.redemption;
 
--- What made each generated event (§17.5), by the id of the event that did.
+CREATE OR REPLACE VIEW store.automation_list AS
+SELECT o.number, CAST(o.id AS UUID) AS id, o.key, o.program, p.id AS program_id, p.key AS program_key
+FROM store.objects AS o JOIN store.program_list AS p ON p.number = o.program WHERE o.kind = 7;
+
+-- What made each generated event (§17.2, §17.5): an event, by its id, or an automation.
 CREATE OR REPLACE VIEW store.generated_list AS
-SELECT g.log_seq, g.generation, g.action, g.parent, store.uuid5(p.id, e.idempotency_key) AS parent_event_id
+SELECT g.log_seq, g.generation, g.action, g.parent, store.uuid5(p.id, e.idempotency_key) AS parent_event_id,
+    a.id AS automation_id, a.key AS automation
 FROM store.generated_events AS g
-JOIN store.events AS e ON e.log_seq = g.parent
-JOIN store.program_list AS p ON p.number = e.program;
+LEFT JOIN store.events AS e ON e.log_seq = g.parent
+LEFT JOIN store.program_list AS p ON p.number = e.program
+LEFT JOIN store.automation_list AS a ON a.number = g.automation;
 CREATE OR REPLACE MACRO store.scheduled_key(parent_id, rule_id, action_index) AS
     'earnbook:sched:' || CAST(parent_id AS VARCHAR) || ':' || CAST(rule_id AS VARCHAR) || ':' || action_index;
 
@@ -400,7 +406,8 @@ SELECT store.uuid5(p.id, e.idempotency_key) AS id, e.log_seq, b.batch, p.id AS p
     CASE WHEN e.given & 8 > 0 THEN coalesce(CAST(e.given_recipient AS UUID),
         store.entity_id(r.kind, r.given_id, r.external_id)) END AS recipient_id,
     store.instant(e.event_timestamp) AS event_timestamp, e.event_data, e.late,
-    coalesce(g.generation, CAST(0 AS TINYINT)) AS generation, g.parent_event_id, CAST(NULL AS UUID) AS automation_id, s.name AS source,
+    coalesce(g.generation, CAST(0 AS TINYINT)) AS generation, g.parent_event_id, g.automation_id, g.automation,
+    s.name AS source,
     nullif(e.source_row, 0) AS source_row
 FROM store.events AS e
 JOIN store.program_list AS p ON p.number = e.program
@@ -545,6 +552,8 @@ CREATE OR REPLACE MACRO store.change_json(operation, state_type, kind, value, hi
         WHEN state_type = 8 THEN '{"role":"' || store.role_name(value // 256) || '","status":"'
             || store.member_status_name(value % 256) || '"}'
         WHEN state_type = 10 THEN NULL
+        WHEN state_type = 14 THEN '"' || store.automation_status_name(value & 255) || '"'
+        WHEN state_type = 15 THEN '"' || store.subscription_status_name(value) || '"'
         ELSE text END;
 
 -- The value of a tier's change (§13.1) by its number.
@@ -577,11 +586,13 @@ SELECT c.change_seq, b.batch, store.entity_type_name(n.kind) AS entity_type,
     CASE c.state_type WHEN 4 THEN y.key WHEN 5 THEN store.holder_field_name(c.key) WHEN 6 THEN p.key
         WHEN 7 THEN store.holder_field_name(c.key) WHEN 8 THEN m.external_id WHEN 9 THEN 'status' WHEN 10 THEN s.key
         WHEN 11 THEN g.rule || '/' || g.asset WHEN 12 THEN w.key
+        WHEN 14 THEN i.key WHEN 15 THEN i.program_key || '/' || i.key
         WHEN 16 THEN store.scheduled_key(store.uuid5(r.namespace, r.name), a.rule_id, a.action_index) ELSE k.text END
         AS key,
     store.change_operation_name(c.operation) AS operation,
     CASE WHEN c.state_type = 9 THEN '"' || q.status_before || '"'
         WHEN c.state_type = 11 THEN store.plain_number(CAST(c.value AS HUGEINT), g.scale)
+        WHEN c.state_type = 14 THEN '"' || store.automation_status_name(c.value >> 8) || '"'
         WHEN c.seq_before > 0 THEN store.change_json(c.operation_before, c.state_type, c.kind_before, c.value_before,
         store.high_word(o.value_high, c.value_before), c.scale_before, o.reset_at, o.reset_after,
         coalesce(f.json, o.text)) END
@@ -604,7 +615,9 @@ LEFT JOIN store.entity_list AS n ON n.entity = c.entity
 LEFT JOIN store.objects AS y ON y.kind = 5 AND y.number = c.key AND c.state_type = 4
 LEFT JOIN store.tier_values AS v ON v.change_seq = c.change_seq
 LEFT JOIN store.tier_values AS f ON f.change_seq = c.seq_before
-LEFT JOIN store.program_list AS p ON p.number = CASE c.state_type WHEN 6 THEN c.key WHEN 4 THEN y.program END
+LEFT JOIN store.automation_list AS i ON i.number = c.key AND c.state_type IN (14, 15)
+LEFT JOIN store.program_list AS p
+    ON p.number = CASE c.state_type WHEN 6 THEN c.key WHEN 4 THEN y.program WHEN 15 THEN i.program END
 LEFT JOIN store.holders AS m ON m.number = c.key AND c.state_type = 8
 LEFT JOIN store.objects AS s ON s.kind = 3 AND s.number = c.key AND c.state_type = 10
 LEFT JOIN store.program_steps AS q ON q.change_seq = c.change_seq AND c.state_type = 9
@@ -834,6 +847,23 @@ FROM (SELECT w.id, w.number, w.key, w.program, w.snapshot ->> '$.name' AS name, 
 JOIN store.program_list AS p ON p.number = r.program
 LEFT JOIN store.asset_list AS a ON a.symbol = r.asset
 ORDER BY r.number;
+
+-- Automations as they stand: a one_time that fired or was cancelled is archived, whatever its definition says (§17.1).
+CREATE OR REPLACE VIEW main.automations AS
+SELECT a.id, a.number, a.key, a.program_id, a.program_key AS program, store.automation_status_name(c.status) AS status,
+    store.instant(c.next_at) AS next_at
+FROM store.automation_list AS a JOIN store.current_automations AS c ON c.automation = a.number ORDER BY a.number;
+
+-- While an automation does not fire, its subscriptions stay as they were and have nothing to come (§17.4).
+CREATE OR REPLACE VIEW main.subscriptions AS
+SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, a.program_id,
+    a.program_key AS program, a.id AS automation_id, a.key AS automation,
+    store.subscription_status_name(s.status) AS status, store.instant(s.subscribed_at) AS subscribed_at,
+    store.instant(CASE WHEN c.is_live THEN s.next_at END) AS next_at
+FROM store.current_subscriptions AS s
+JOIN store.current_automations AS c ON c.automation = s.automation
+JOIN store.automation_list AS a ON a.number = s.automation
+JOIN store.holder_list AS h ON h.number = s.holder;
 
 CREATE OR REPLACE VIEW main.participant_balances AS
 SELECT h.external_id, store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, a.symbol AS asset,

@@ -49,7 +49,6 @@ REJECTS: list[tuple[dict[str, object] | bytes, RejectReason, str, str]] = [
     (b'{"a":["\\ud800"]}', RejectReason.UNPARSEABLE_ROW, "", "surrogate"),
     (b'{"a":NaN}', RejectReason.UNPARSEABLE_ROW, "", "NaN is not a JSON value"),
     (fund(type="pay"), RejectReason.UNKNOWN_OPERATION, "type", "use one of adjust, hold"),
-    (fund(type="trigger_automation"), RejectReason.UNKNOWN_OPERATION, "type", "this version does not process"),
     (event(type=None), RejectReason.UNKNOWN_OPERATION, "type", "leave `type` out of an event"),
     (fund(type=7), RejectReason.UNKNOWN_OPERATION, "type", "no operation type 7"),
     (fund(ammount="1"), RejectReason.UNKNOWN_FIELD, "ammount", "use one of type, idempotency_key"),

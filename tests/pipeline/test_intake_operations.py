@@ -9,7 +9,7 @@ import pytest
 from earnbook.pipeline.intake import Contract, Record, Row, RowMistake
 from earnbook.pipeline.intake_columns import examine
 from earnbook.pipeline.intake_json import NumberText
-from earnbook.pipeline.operation_fields import PROCESSED_TYPES, SPECIFICATIONS, TYPES_LATER
+from earnbook.pipeline.operation_fields import SPECIFICATIONS
 from earnbook.pipeline.records import Given, Reference, RejectReason
 from earnbook.pipeline.source_ndjson import read_line
 from tests.support.oracle_operation_fields import OPERATIONS
@@ -44,7 +44,12 @@ def fields_of(record: Record) -> dict[str, object]:
 
 
 REJECTS: list[tuple[dict[str, object], RejectReason, str, str]] = [
-    (operation("trigger_automation"), RejectReason.UNKNOWN_OPERATION, "type", "does not process"),
+    (
+        operation("trigger_automation", program_id="loyalty"),
+        RejectReason.MISSING_FIELD,
+        "automation_id",
+        "needs automation_id",
+    ),
     (operation("add_tag", **ALICE, tags=["a"]), RejectReason.UNKNOWN_FIELD, "tags", "use one of"),
     (operation("remove_member", **ALICE, program_id="x"), RejectReason.UNKNOWN_FIELD, "program_id", "no field"),
     (operation("set_program_status", status="ACTIVE"), RejectReason.MISSING_PROGRAM, "program_id", "add it"),
@@ -115,7 +120,7 @@ def test_reject_names_reason_field_and_remedy(
 
 
 def test_every_type_of_the_oracle_has_the_same_fields() -> None:
-    assert set(SPECIFICATIONS) == set(OPERATIONS) - TYPES_LATER
+    assert set(SPECIFICATIONS) == set(OPERATIONS)
     for name in SPECIFICATIONS:
         form = OPERATIONS[name]
         assert set(SPECIFICATIONS[name].names) - {"type", "idempotency_key", "effective_at"} == form.names, name
@@ -123,9 +128,8 @@ def test_every_type_of_the_oracle_has_the_same_fields() -> None:
         assert required == form.required, name
 
 
-def test_every_type_of_the_specification_is_processed_or_named() -> None:
-    assert len(PROCESSED_TYPES) + len(TYPES_LATER) == 38
-    assert not set(PROCESSED_TYPES) & TYPES_LATER
+def test_every_type_of_the_specification_is_processed() -> None:
+    assert len(SPECIFICATIONS) == 38
 
 
 def test_canonical_fields_resolve_definitions_and_keep_participants_as_given() -> None:

@@ -45,7 +45,8 @@ SEALED: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "remaining_before:8 status_after:2 remaining_after:8 hold_reference:text? repaid:8")]),
     ("events", [("events", "log_seq", "log_seq", "log_seq:8 program:8 idempotency_key:text given:2 "
         "given_participant:text? given_recipient:text? event_timestamp:8 event_data:text late:1"),
-        ("generated_events", "log_seq", "log_seq", "log_seq:8 parent:8 action:8 generation:1 under_broadcast:1")]),
+        ("generated_events", "log_seq", "log_seq", "log_seq:8 parent:8 action:8 automation:8 "
+            "generation:1 under_broadcast:1")]),
     ("operations", [("operations", "log_seq", "log_seq",
         "log_seq:8 type:2 program:8 idempotency_key:text effective_at:8 fields:text late:1")]),
     ("outcomes", [

@@ -17,6 +17,7 @@ import duckdb
 from tests.support.logical import (
     Account,
     ActionResult,
+    Automation,
     Budget,
     Change,
     Counter,
@@ -37,6 +38,7 @@ from tests.support.logical import (
     Reversal,
     Reward,
     Scheduled,
+    Subscription,
     Tier,
 )
 from tests.support.oracle_times import parse_time
@@ -66,10 +68,11 @@ LOT_MOVES = """
 """
 RECORDS = """
     SELECT e.log_seq, 'EVENT' AS kind, e.event_type AS type, e.program, e.idempotency_key,
-        epoch_us(e.event_timestamp) AS timestamp, e.late, p.log_seq AS parent, e.generation
+        epoch_us(e.event_timestamp) AS timestamp, e.late, p.log_seq AS parent, e.generation, e.automation
     FROM events AS e LEFT JOIN events AS p ON p.id = e.parent_event_id
     UNION ALL
-    SELECT log_seq, 'OPERATION', type, program, idempotency_key, epoch_us(effective_at), late, NULL, 0 FROM operations
+    SELECT log_seq, 'OPERATION', type, program, idempotency_key, epoch_us(effective_at), late, NULL, 0, NULL
+    FROM operations
     ORDER BY log_seq
 """
 OUTCOMES = """
@@ -103,6 +106,10 @@ CHANGES = """
 TIERS = """
     SELECT external_id, program, tier, level, epoch_us(acquired_at) AS acquired_at, epoch_us(expires_at) AS expires_at,
         epoch_us(downgrade_at) AS downgrade_at, noted_level, own_expiry FROM tiers
+"""
+SUBSCRIPTIONS = """
+    SELECT program, automation, external_id, status, epoch_us(subscribed_at) AS subscribed_at,
+        epoch_us(next_at) AS next_at FROM subscriptions
 """
 REDEMPTIONS = """
     SELECT log_seq, external_id AS participant, program, asset, amount_minor AS amount, reward, quantity,
@@ -196,6 +203,14 @@ class _Reader:
             rewards={
                 (row.pop("program"), row.pop("key")): Reward(**row)
                 for row in self._rows("SELECT program, key, status, redeemed_count, max_total FROM rewards")
+            },
+            automations={
+                (row.pop("program"), row.pop("key")): Automation(**row)
+                for row in self._rows("SELECT program, key, status, epoch_us(next_at) AS next_at FROM automations")
+            },
+            subscriptions={
+                (row.pop("program"), row.pop("automation"), row.pop("external_id")): Subscription(**row)
+                for row in self._rows(SUBSCRIPTIONS)
             },
             counts=Counts(**{name: int(count) for name, count in self._rows(COUNTS)[0].items()}),
         )

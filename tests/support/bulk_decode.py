@@ -160,7 +160,7 @@ def records_of(rows: Rows) -> tuple[Record, ...]:
                 idempotency_key=row["idempotency_key"],
                 timestamp=row["event_timestamp"],
                 late=row["late"],
-                parent=None if made is None else made["parent"],
+                parent=None if made is None or not made["parent"] else made["parent"],
                 generation=0 if made is None else made["generation"],
             )
         )

@@ -36,7 +36,8 @@ def run_in(
         rows.write_text("".join(f"{line}\n" for line in one.lines), encoding="utf-8")
         run(run_request(one, book, config, rows, kernel=mode == "kernel", batch_records=batch_records))
         if one.advance_to is not None:
-            advance(AdvanceRequest(book=book, to_us=parse_time(one.advance_to), no_horizon=True))
+            to_us = parse_time(one.advance_to)
+            advance(AdvanceRequest(book=book, to_us=to_us, no_horizon=True, max_generated=GENERATED_MAX))
     return read_book(book)
 
 
@@ -56,8 +57,13 @@ def run_request(one: Run, book: Path, config: Path, rows: Path, *, kernel: bool,
         no_horizon=True,
         batch_records=batch_records,
         kernel=kernel,
+        prune=True,
+        max_generated=one.max_generated or GENERATED_MAX,
     )
 
+
+GENERATED_MAX = 1 << 40
+"""More events than any scenario makes."""
 
 ENGINES: Mapping[str, Callable[[Scenario], LogicalBook]] = {
     "oracle": run_oracle,

@@ -59,6 +59,9 @@ EVERYTHING: Features = frozenset(Feature) - TIME
 ABOUT_MONEY: Features = frozenset({Feature.MONEY, Feature.REWARDS, Feature.HOLDS, Feature.MEMBERS, Feature.GROUPS})
 """What meets the operations on money most."""
 
+ABOUT_AUTOMATIONS: Features = frozenset({Feature.AUTOMATION})
+"""Automations by themselves, so that most of a log is about them."""
+
 EVENT_TYPES: dict[Feature, tuple[str, ...]] = {
     Feature.HOLDS: (
         *("visit", "visit", "hold", "hold", "release", "release", "forfeit"),

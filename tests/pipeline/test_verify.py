@@ -231,7 +231,7 @@ BREAKAGES = [
         """INSERT INTO store.budget_starts VALUES (1, 1, 1, 1, 1, 'INTERVAL 1h', 0, 0);
         INSERT INTO store.budget_terms VALUES (1, 1, 50, 1)""",
     ),
-    ("generated_events_have_causes", "INSERT INTO store.generated_events VALUES (1, 99, 1, 1, false)"),
+    ("generated_events_have_causes", "INSERT INTO store.generated_events VALUES (1, 99, 1, 0, 1, false)"),
     ("attempts_are_retries", "INSERT INTO store.attempts VALUES (1, 3, 2, 0, 1, 0, 0, 0, 0, 1, 0)"),
     ("entries_balance", "UPDATE store.movements SET amount = 0 WHERE entry_seq = 8"),
     ("entries_balance", "UPDATE store.movements SET asset = 2 WHERE entry_seq = 5 AND lot_seq = 0"),

@@ -132,7 +132,7 @@ class Automations:
     def take_in_subscriptions(self, rows: pa.Table) -> None:
         """Subscriptions of holders that came into the state, rows of state; what they have due comes into the queue."""
         if rows.num_rows:
-            live = {number for number, _ in self._live(is_subscribed=True)}
+            live = {number for number, _ in self._live(is_subscribed=True) if self.stored[number].was_refreshed}
             self.subscriptions.take_in(read_subscriptions(rows), live=live)
 
     def load(self, loaded: Iterable[LoadedAutomation], loaded_at: int) -> None:
@@ -232,7 +232,8 @@ class Automations:
             if known.refresh_at == due_at:
                 self._refresh_due(number, terms, known, due_at)
         elif participant:
-            self._fire_subscription((number, participant), terms, due_at)
+            if known.was_refreshed:
+                self._fire_subscription((number, participant), terms, due_at)
         elif known.next_at == due_at:
             self._fire_due(number, terms, known, due_at)
 

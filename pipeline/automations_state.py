@@ -41,7 +41,7 @@ class StoredAutomation:
 class StoredSubscription:
     """A subscription as the book has it. `text` is the date that it was planned by, `fired` counts THRESHOLD events.
 
-    While its automation is not live, `next_at` means nothing.
+    While its automation is not live, or was not refreshed since it became so, `next_at` means nothing.
     """
 
     status: SubscriptionStatus

@@ -289,7 +289,7 @@ def find_due_holders(connection: duckdb.DuckDBPyConnection, until: int) -> pa.Ar
         WHERE status = {LotStatus.DEFERRED} AND matures_at <= {int(until)}
             OR status <> {LotStatus.HELD} AND expires_at <= {int(until)}
         UNION SELECT s.holder FROM store.subscriptions AS s JOIN store.automations AS a USING (automation)
-        WHERE a.is_live AND s.next_at <= {int(until)}
+        WHERE a.is_live AND a.was_refreshed AND s.next_at <= {int(until)}
         UNION SELECT holder FROM store.schedule WHERE due_at <= {int(until)} ORDER BY holder""",
     )
     return rows.column("holder").combine_chunks()
@@ -304,7 +304,7 @@ def has_automation_due(connection: duckdb.DuckDBPyConnection, until: int) -> boo
     """Whether an automation or a subscription has anything due at or before `until`."""
     query = f"""SELECT 1 FROM store.automations WHERE least(next_at, refresh_at) <= {int(until)}
         UNION ALL SELECT 1 FROM store.subscriptions AS s JOIN store.automations AS a USING (automation)
-        WHERE a.is_live AND s.next_at <= {int(until)} LIMIT 1"""
+        WHERE a.is_live AND a.was_refreshed AND s.next_at <= {int(until)} LIMIT 1"""
     return one_row(connection, query) is not None
 
 

@@ -215,7 +215,7 @@ BATCH_TABLES: dict[str, pa.Schema] = {
         automation=_I32,
         holder=_I64,
         subscribed_at=_I64,
-        next_at=(_I64,),  # means nothing while the automation is not live
+        next_at=(_I64,),  # means nothing while the automation is not live and refreshed
         text=(_TEXT,),  # the date that it was planned by
         fired=_I64,  # events of a THRESHOLD
     ),

@@ -328,7 +328,7 @@ _LOTS = (
             WHERE next_at <= {_CLOCK} OR refresh_at <= {_CLOCK}
             UNION ALL SELECT NULL, 'automation ' || automation || ' of holder ' || holder
             FROM store.current_subscriptions JOIN store.current_automations AS a USING (automation)
-            WHERE a.is_live AND current_subscriptions.next_at <= {_CLOCK}""",
+            WHERE a.is_live AND a.was_refreshed AND current_subscriptions.next_at <= {_CLOCK}""",
     ),
     Check(
         name="wallets_are_explained",

@@ -859,7 +859,7 @@ CREATE OR REPLACE VIEW main.subscriptions AS
 SELECT store.entity_id(h.kind, h.given_id, h.external_id) AS participant_id, h.external_id, a.program_id,
     a.program_key AS program, a.id AS automation_id, a.key AS automation,
     store.subscription_status_name(s.status) AS status, store.instant(s.subscribed_at) AS subscribed_at,
-    store.instant(CASE WHEN c.is_live THEN s.next_at END) AS next_at
+    store.instant(CASE WHEN c.is_live AND c.was_refreshed THEN s.next_at END) AS next_at
 FROM store.current_subscriptions AS s
 JOIN store.current_automations AS c ON c.automation = s.automation
 JOIN store.automation_list AS a ON a.number = s.automation

@@ -199,6 +199,22 @@ def test_new_definitions_come_after_what_fell_due_under_the_old_ones(tmp_path: P
     assert shop.findings() == []
 
 
+def test_what_was_subscribed_has_nothing_to_come_once_the_trigger_is_of_another_type(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, _automation("birthday", BIRTHDAY))
+    shop.run(event("01-02", "alice", "e1", type="birth", date="01-15"))
+    shop.define(_automation("birthday", CRON))
+    shop.run(event("01-03", "bob", "e2"))
+    shop.advance("01-21")
+    assert shop.sent() == [("birthday", who, day) for day in ("01-11", "01-21") for who in ("alice", "bob")]
+    assert shop.rows("SELECT external_id, status, next_at FROM subscriptions") == [("alice", "active", None)]
+    shop.define(_automation("birthday", BIRTHDAY))
+    shop.run(event("01-22", "bob", "e3"))
+    assert shop.rows("SELECT strftime(next_at, '%Y-%m-%d') FROM subscriptions WHERE external_id = 'alice'") == [
+        ("2027-01-15",)
+    ]
+    assert shop.findings() == []
+
+
 def test_an_event_of_a_program_has_no_participant_and_can_be_retried(tmp_path: Path) -> None:
     one_time = {"type": "one_time", "trigger_at": "2026-01-05T00:00:00Z"}
     program = {"scope": "program", "event_name": "digest"}

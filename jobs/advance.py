@@ -16,7 +16,7 @@ from earnbook.jobs.options import (
     output_options,
     publication_options,
 )
-from earnbook.jobs.output import progress_listener
+from earnbook.jobs.output import progress_listener, say_published
 from earnbook.jobs.summary import write_summary
 from earnbook.pipeline.config import AdvanceRequest, OutboxMode, Publication
 from earnbook.pipeline.drive import advance
@@ -68,3 +68,4 @@ def command(
             )
         )
     write_summary(output, report)
+    say_published(output, publication)

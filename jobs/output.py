@@ -32,7 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from earnbook.jobs.options import Format, Output
-from earnbook.pipeline.config import COMPILE_STAGE, ProgressListener
+from earnbook.pipeline.config import COMPILE_STAGE, ProgressListener, Publication
 from earnbook.pipeline.config import Progress as Step
 from earnbook.pipeline.show import Section, Shown
 
@@ -257,6 +257,14 @@ def say(output: Output, text: str) -> None:
     """A line for people, on stderr, unless `-q`."""
     if not output.quiet:
         click.echo(text, err=True)
+
+
+def say_published(output: Output, publication: Publication) -> None:
+    """Where a job has published the book."""
+    if publication.directory is not None:
+        say(output, f"Exported to {publication.directory}.")
+    if publication.read_copy is not None:
+        say(output, f"Copied to {publication.read_copy}.")
 
 
 class _Rate(RichColumn):

@@ -17,7 +17,7 @@ from earnbook.jobs.options import (
     output_options,
     publication_options,
 )
-from earnbook.jobs.output import progress_listener, say, write_text
+from earnbook.jobs.output import progress_listener, say, say_published, write_text
 from earnbook.jobs.summary import write_summary
 from earnbook.pipeline.config import ClockMode, OutboxMode, Publication
 from earnbook.pipeline.retry import RetryRequest, find_failed, operation_lines, retry
@@ -99,3 +99,4 @@ def command(
         say(output, "No FAILED event is of that kind: nothing to retry.")
     else:
         write_summary(output, report)
+        say_published(output, publication)

@@ -19,7 +19,7 @@ from earnbook.jobs.options import (
     publication_options,
 )
 from earnbook.jobs.outbox import write_outbox_file
-from earnbook.jobs.output import progress_listener, say
+from earnbook.jobs.output import progress_listener, say, say_published
 from earnbook.jobs.results import ResultsPath, results_file
 from earnbook.jobs.summary import write_summary
 from earnbook.pipeline.config import (
@@ -209,6 +209,7 @@ def command(
     if outbox_file is not None:
         write_outbox_file(outbox_file, report)
     write_summary(output, report)
+    say_published(output, publication)
     if _condition_met(report, fail_on):
         ctx.exit(EXIT_CONDITION_MET)
 

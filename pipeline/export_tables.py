@@ -77,6 +77,7 @@ DATASETS: tuple[Dataset, ...] = (
             last_log_seq:int last_entry_seq:int last_lot_seq:int last_change_seq:int last_holder:int
             clock_reading:time clock_fixed:time horizon:time record_order:text evaluations:text rows_read:int
             events:int operations:int duplicates:int rejected:int generated:int completed:int failed:int late:int
+            outbox:text notification_types:json
             sources:json digests:json previous_seal:text seal:text committed_at:time host:text run_id:text"""
         ),
         order="batch",

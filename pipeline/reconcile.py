@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from earnbook.pipeline.errors import EarnbookError, IntegrityError, Refused
+from earnbook.pipeline.errors import EarnbookError, Refused
 from earnbook.pipeline.reconcile_book import (
     LINES,
     Scope,
@@ -27,7 +27,7 @@ from earnbook.pipeline.reconcile_book import (
     load_lines,
 )
 from earnbook.pipeline.reconcile_file import BookAsset, OutsideFile, load_theirs, read_outside
-from earnbook.pipeline.reports import report_book, units
+from earnbook.pipeline.reports import report_book, units, untied
 from earnbook.pipeline.reports_query import reading
 from earnbook.pipeline.ruleset import ruleset_in_force
 from earnbook.pipeline.source_input import SourceMapping
@@ -125,13 +125,13 @@ class Reconciliation:
     @property
     def breaks(self) -> int:
         """Rows that do not match."""
-        return sum(total.counts[status] for total in self.totals for status in MatchStatus) - sum(
-            total.counts[MatchStatus.MATCHED] for total in self.totals
-        )
+        counts = (pair for total in self.totals for pair in total.counts.items())
+        return sum(count for status, count in counts if status is not MatchStatus.MATCHED)
 
 
 ROW_AMOUNTS = ("ours", "theirs", "difference")
 AGING_AMOUNTS = ("net", "gross")
+TOTAL_AMOUNTS = ("ours", "differences", "missing_here", "missing_there", "theirs")
 """Columns that print with the decimals of their asset."""
 
 
@@ -140,7 +140,7 @@ def reconcile(request: ReconcileRequest) -> Reconciliation:
 
     Raises:
         EarnbookError: times or references that do not fit; SourceError and OutsideRowsError about the file.
-        IntegrityError: the totals do not tie.
+        UntiedReport: the totals do not tie.
     """
     _refuse_times(request)
     with reading(request.book) as connection:
@@ -185,9 +185,6 @@ def totals_table(totals: tuple[Totals, ...]) -> pa.Table:
     for status in MatchStatus:
         columns[f"{status.lower()}_keys"] = pa.array([total.counts[status] for total in totals], pa.int64())
     return pa.table(columns)
-
-
-TOTAL_AMOUNTS = ("ours", "differences", "missing_here", "missing_there", "theirs")
 
 
 def _refuse_times(request: ReconcileRequest) -> None:
@@ -300,9 +297,11 @@ _ENTRY_TIMES = f"""
 
 
 def _totals(connection: duckdb.DuckDBPyConnection, assets: tuple[BookAsset, ...]) -> tuple[Totals, ...]:
-    """The identity of each asset that either side has; raises IntegrityError where it does not hold."""
+    """The identity of each asset that either side has; raises UntiedReport where it does not hold."""
     ours = dict(connection.execute("SELECT asset, sum(amount) FROM ours GROUP BY asset").fetchall())
     theirs = dict(connection.execute("SELECT asset, sum(amount) FROM theirs GROUP BY asset").fetchall())
+    if ours.keys() - {asset.number for asset in assets}:
+        raise untied("the reconciliation: there are movements of an asset that the book does not have")
     counts = ", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in MatchStatus)
     query = f"""SELECT asset, coalesce(sum(difference), 0),
             coalesce(sum(theirs) FILTER (WHERE status = '{MatchStatus.MISSING_HERE}'), 0),
@@ -325,9 +324,7 @@ def _totals(connection: duckdb.DuckDBPyConnection, assets: tuple[BookAsset, ...]
             counts=dict(zip(MatchStatus, found, strict=True)),
         )
         if not total.ties:
-            raise IntegrityError(
-                f"the reconciliation of {asset.symbol} does not tie: {total}", "Run `earnbook verify` on this book."
-            )
+            raise untied(f"the reconciliation of {asset.symbol}: {total}")
         totals.append(total)
     return tuple(totals)
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -212,6 +213,15 @@ def test_what_does_not_fit_is_refused(small: Path, tmp_path: Path, options: tupl
     config = tmp_path / "config.yaml"
     config.write_text("organization: {key: demo, name: Demo}\n", encoding="utf-8")
     assert message in refusal(small, theirs(tmp_path, "e1,PTS,5"), "--config", str(config), *options)
+
+
+def test_a_damaged_book_is_not_reconciled(tmp_path: Path) -> None:
+    make_small_book(tmp_path / "b.duckdb")
+    with duckdb.connect(tmp_path / "b.duckdb") as connection:
+        connection.execute("UPDATE store.movements SET asset = 9 WHERE entry_seq = 1")
+    result = run_command("reconcile", theirs(tmp_path, "e-1,PTS,5"), "--book", tmp_path / "b.duckdb")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "movements of an asset that the book does not have" in result.stderr
 
 
 def _random_book(path: Path, rng: random.Random) -> Mapping[str, int]:

@@ -28,11 +28,11 @@ _WIDTH = 400
 """Units of a drawing, which the page shows about one pixel each: a third of a screen, or the width of a phone."""
 
 _FONT_SIZE = 11
-_LABEL_MAX = 24
-"""Characters of a name beside a bar; the table beside the chart has the whole name."""
+_NAME_CHARACTERS_MAX = 24
+"""Of a name beside a bar; the table beside the chart has the whole name."""
 
-_LABELS_MAX = 44
-"""Characters of all labels below columns."""
+_PERIODS_CHARACTERS_MAX = 44
+"""Of all labels below columns together."""
 
 _INK, _GRID, _FIRST_SERIES = "#0e0b00", "#0e0b01", "#0e0b1"
 """Colours that stand for the page's: they are replaced by its CSS variables."""
@@ -151,12 +151,12 @@ def compact(value: Decimal) -> str:
 
 def _spread(labels: Sequence[str]) -> Sequence[int]:
     """Places evenly apart, the first among them, so few that their labels do not touch."""
-    at_most = max(_LABELS_MAX // max((len(label) for label in labels), default=1), 1)
+    at_most = max(_PERIODS_CHARACTERS_MAX // max((len(label) for label in labels), default=1), 1)
     return range(0, len(labels), max(-(-len(labels) // at_most), 1))
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LABEL_MAX else label[: _LABEL_MAX - 1] + "…"
+    return label if len(label) <= _NAME_CHARACTERS_MAX else label[: _NAME_CHARACTERS_MAX - 1] + "…"
 
 
 def _color(series: Series) -> str:

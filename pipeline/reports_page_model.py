@@ -17,12 +17,11 @@ Row = dict[str, object]
 ROWS_MAX = 50
 """Rows of a table on a page; the report itself has all of them, and the page says so."""
 
-_ROWS_OPEN = 15
-_WORDS_LONG = 24
-
-
 GROUPS_MAX = 8
-"""Assets that get charts of their own, in the order of the report; its tables have all of them."""
+"""Assets, or tier types, that get charts of their own; the report has all of them, and the page says so."""
+
+_ROWS_OPEN = 15
+_CHARACTERS_LONG = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +79,7 @@ class PageTable:
         """How each column is set: figures, long words that paper may break, or short ones that stay in a line."""
         longest = [max((len(row[i]) for row in self.rows), default=0) for i in range(len(self.columns))]
         return tuple(
-            "number" if i in self.right else "long" if length > _WORDS_LONG else "short"
+            "number" if i in self.right else "long" if length > _CHARACTERS_LONG else "short"
             for i, length in enumerate(longest)
         )
 
@@ -191,6 +190,17 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Ro
 def first_groups(rows: Sequence[Row], key: Callable[[Row], str], *, at_most: int = GROUPS_MAX) -> dict[str, list[Row]]:
     """The first few groups of rows."""
     return dict(list(grouped(rows, key).items())[:at_most])
+
+
+def asset_of(row: Row) -> str:
+    """The asset that a row is about."""
+    return str(row["asset"])
+
+
+def left_out(rows: Sequence[Row], key: Callable[[Row], str], things: str) -> str:
+    """What a note adds where there are more groups than get charts."""
+    more = len(grouped(rows, key)) - GROUPS_MAX
+    return f" {more} more {things} are in the report itself." if more > 0 else ""
 
 
 def counts_by(rows: Sequence[Row], name: str, count: str) -> list[tuple[str, int]]:

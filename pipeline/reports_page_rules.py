@@ -12,10 +12,11 @@ from earnbook.pipeline.reports_page_model import (
     PageTable,
     Row,
     Series,
+    asset_of,
     cell,
     decimal,
     first_groups,
-    grouped,
+    left_out,
     rows_of,
     table_of,
 )
@@ -43,7 +44,7 @@ _MOVEMENT_COLUMNS = ("program", "tier", "from_level", "to_level", "direction", "
 def rules_section(rule_cost: Report) -> PageSection:
     """What rules issued in all months, month by month, and how far they used their budgets."""
     rows = rows_of(rule_cost)
-    by_asset = first_groups(rows, lambda row: str(row["asset"]))
+    by_asset = first_groups(rows, asset_of)
     figures = [_cost_figure(asset, found, n) for n, (asset, found) in enumerate(by_asset.items(), start=1)]
     budgets = [row for row in rows if row["budget_limit"] is not None]
     if any(row["use"] is not None for row in budgets):
@@ -58,7 +59,7 @@ def rules_section(rule_cost: Report) -> PageSection:
         name="rules",
         title="Rules and budgets",
         note="Issued is what a rule credited, returned what settlements below their hold gave back. A credit beyond "
-        "the budget is suppressed as a whole. Use = consumed / limit."
+        "the budget is suppressed as a whole. Use = consumed / limit." + left_out(rows, asset_of, "assets")
         if rows
         else "No rule has issued anything yet.",
         figures=tuple(figures),
@@ -69,17 +70,22 @@ def rules_section(rule_cost: Report) -> PageSection:
 def tiers_section(distribution: Report, movements: Report) -> PageSection:
     """How many participants stand on each level of each tier type, and how they moved."""
     rows, moved = rows_of(distribution), rows_of(movements)
-    types = grouped(rows, lambda row: f"{row['tier']} in {row['program']}")
+    types = first_groups(rows, _tier_type)
     figures = tuple(_levels_figure(distribution, kind, found, n) for n, (kind, found) in enumerate(types.items(), 1))
     return PageSection(
         name="tiers",
         title="Tiers",
         note="Enrolled, active participants by level, the highest first, and all movements between levels."
+        + left_out(rows, _tier_type, "tier types")
         if rows
         else "The definitions have no tier types.",
         figures=figures,
         tables=(table_of(movements, moved, _MOVEMENT_COLUMNS, caption="Movements between levels"),) if moved else (),
     )
+
+
+def _tier_type(row: Row) -> str:
+    return f"{row['tier']} in {row['program']}"
 
 
 def _cost_figure(asset: str, rows: list[Row], number: int) -> PageFigure:

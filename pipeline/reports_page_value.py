@@ -14,9 +14,11 @@ from earnbook.pipeline.reports_page_model import (
     Row,
     Series,
     amount,
+    asset_of,
     cell,
     decimal,
     first_groups,
+    left_out,
     rows_of,
     table_of,
 )
@@ -74,7 +76,8 @@ def summary_section(summary: Report) -> PageSection:
 def periods_section(earn_burn: Report) -> PageSection:
     """Per asset and period: what came and what went, and what was outstanding at its end."""
     period = earn_burn.table.column_names[0]
-    groups = first_groups(rows_of(earn_burn), lambda row: str(row["asset"]))
+    every = rows_of(earn_burn)
+    groups = first_groups(every, asset_of)
     figures = []
     for number, (asset, rows) in enumerate(groups.items(), start=1):
         shown = rows[-PERIODS_MAX:]
@@ -113,15 +116,15 @@ def periods_section(earn_burn: Report) -> PageSection:
         name="periods",
         title="Issued and used",
         note=f"By {period} (UTC) of processing; the last one is as far as the book goes. Other is what debits, voided "
-        "holds, settlements and receipts of redemptions make.",
+        "holds, settlements and receipts of redemptions make." + left_out(every, asset_of, "assets"),
         figures=tuple(figures),
     )
 
 
 def liability_section(liability: Report, schedule: Report) -> PageSection:
     """Per asset: what holders have in each program, by bucket, and when it expires."""
-    held = first_groups(rows_of(liability), lambda row: str(row["asset"]))
-    expiring = first_groups(rows_of(schedule), lambda row: str(row["asset"]))
+    balances = rows_of(liability)
+    held, expiring = first_groups(balances, asset_of), first_groups(rows_of(schedule), asset_of)
     figures = [
         *(_programs_figure(liability, asset, rows, n) for n, (asset, rows) in enumerate(held.items(), start=1)),
         *(_expiry_figure(schedule, asset, rows, n) for n, (asset, rows) in enumerate(expiring.items(), start=1)),
@@ -130,7 +133,8 @@ def liability_section(liability: Report, schedule: Report) -> PageSection:
         name="liability",
         title="Liability",
         note="What holders have, by the program of the entries and by bucket, and what is left of lots by the month in "
-        "which it expires. A lot without expiry, or one outside of the months shown, is in the table beside the chart.",
+        "which it expires. A lot without expiry, or one outside of the months shown, is in the table beside the chart."
+        + left_out(balances, asset_of, "assets"),
         figures=tuple(figures),
     )
 

@@ -237,6 +237,19 @@ def test_a_table_beyond_its_limit_says_how_many_rows_are_left_out(reports: PageR
     assert len(ReadPage(text).tables["Runs, newest last"]) == 51
 
 
+def test_more_assets_than_get_charts_are_counted(reports: PageReports) -> None:
+    table = reports.liability.table
+    copies = [
+        table.set_column(0, "asset", pa.array([f"{asset}{n}" for asset in table["asset"].to_pylist()], pa.string()))
+        for n in range(5)
+    ]
+    many = replace(reports.liability, table=pa.concat_tables(copies))
+    text = render_page(page_of(replace(reports, liability=many)))
+    assert text.count("more assets are in the report itself.") == 1
+    assert "2 more assets are in the report itself." in text
+    assert len(re.findall(r'"drawing" role="img" aria-label="Bars of [A-Z0-9]+ that holders have', text)) == 8
+
+
 def test_a_book_without_records_has_a_page_too(tmp_path: Path) -> None:
     path = tmp_path / "empty.duckdb"
     BookMaker(path).commit()

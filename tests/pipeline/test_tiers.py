@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from earnbook.pipeline.show import show_participant
+from earnbook.pipeline.show_people import show_participant
 from earnbook.pipeline.verify import verify_book
 from earnbook.rules.issues import IssueError
 from tests.support.engines import run_in

@@ -11,7 +11,7 @@ number from 1 that the caller gives.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from earnbook.ledger.memory import fixed_in
 from earnbook.ledger.schedule import claim_item, due_item
 from earnbook.ledger.schema import DueSource, Int64s, StateType
 from earnbook.ledger.state import State
+from earnbook.ledger.terms_tiers import CriterionTerms
 
 REFRESH, FIRING = 0, 1
 """The order of what one automation has due at one time."""
@@ -30,9 +31,17 @@ REFRESH, FIRING = 0, 1
 _SOURCE = int(DueSource.AUTOMATION)
 
 
-def watch(state: State, state_types: Iterable[StateType]) -> None:
-    """Say which changes are followed from now on; those before count as followed."""
+def watch(
+    state: State, state_types: Iterable[StateType], thresholds: Sequence[tuple[CriterionTerms, int]] | None
+) -> None:
+    """Say which changes are followed from now on; those before count as followed.
+
+    Of changes of counters these are the ones that may have made one of the thresholds true, each with its counter's
+    number in the book's names; None: all of them.
+    """
+    state.name_thresholds(thresholds or ())
     registers = state.table(at.REGISTERS)[0]
+    registers[at.R_THRESHOLDS] = -1 if thresholds is None else len(thresholds)
     registers[at.R_WATCHED] = sum(1 << int(state_type) for state_type in set(state_types))
     followed(state)
 

@@ -47,6 +47,7 @@ from earnbook.ledger.layout import (
     R_FULL,
     R_PENDING_DUE,
     R_PERIOD_AT,
+    R_THRESHOLDS,
     R_UNDO,
     R_UNDO_DONE,
     R_WATCHED,
@@ -68,7 +69,8 @@ from earnbook.ledger.layout import (
 )
 from earnbook.ledger.lifecycle import do_period_unit, fall_due
 from earnbook.ledger.lots import await_due, close_lot, free_closed, link, pass_hint, set_lot, unlink
-from earnbook.ledger.schema import TIME_NONE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus
+from earnbook.ledger.schema import TIME_NONE, Bucket, EntryType, Int64s, LotMoveKind, LotStatus, StateType
+from earnbook.ledger.thresholds import may_cross
 
 DUE_DONE = 0
 DUE_EVENT = 1
@@ -89,6 +91,7 @@ _MATURE = int(LotMoveKind.MATURE)
 _LOT_MASK = (1 << DUE_RANK_SHIFT) - 1
 _MAX = np.iinfo(np.int64).max
 _NEVER = int(TIME_NONE)
+_COUNTER = int(StateType.COUNTER)
 
 
 @compiled
@@ -132,7 +135,9 @@ def must_follow(handles: Int64s) -> bool:
         return False  # A period end is one item, however many steps it takes.
     changes = matrix(handles, CHANGES)
     for row in range(registers[R_FOLLOWED], registers[R_CHANGES]):
-        if (registers[R_WATCHED] >> changes[4, row]) & 1 != 0:
+        if (registers[R_WATCHED] >> changes[4, row]) & 1 == 0:
+            continue
+        if changes[4, row] != _COUNTER or registers[R_THRESHOLDS] < 0 or may_cross(handles, row):
             return True
     registers[R_FOLLOWED] = registers[R_CHANGES]
     return False

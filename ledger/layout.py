@@ -79,6 +79,7 @@ TIER_DOWNGRADE = 54  # [slot, tier type] when a level that was not renewed at a 
 PERIOD_HOLDERS = 55  # [row] slots of the participants that the period end at hand is about, in the order of numbers
 PERIOD_TIERS = 56  # [row, PERIOD_COLUMNS] the tier types whose period ends, with the dates of the next period
 PERIOD_ROLLS = 57  # [row, ROLL_COLUMNS] the counters rolled then, those of one counter together
+THRESHOLDS = 58  # [row, THRESHOLD_COLUMNS] criteria that automations wait for
 # --- tables of bytes ------------------------------------------------------------------------------------------------
 BYTE_TABLES = 64
 ENROLLMENTS = 64  # [slot, program] Status, 0: not enrolled
@@ -168,7 +169,8 @@ R_PERIOD_ROLLS = 76
 R_WATCHED = 77  # one bit per StateType whose changes the caller must follow (see `ledger.automations`), 0: none
 R_FOLLOWED = 78  # changes of the batch that were followed
 R_UNDO_DONE = 79  # entries of UNDO that what was done last has left, still readable
-REGISTER_COUNT = 80
+R_THRESHOLDS = 80  # rows of THRESHOLDS, -1: any change of a counter is followed where counters are watched
+REGISTER_COUNT = 88
 
 SLACK = 64
 """Rows a table must have left when a step begins: more than any step appends."""
@@ -249,6 +251,8 @@ LEVEL_COLUMNS = 5  # those of one tier type stand together, by ascending rank
 
 CRITERION_COUNTER, CRITERION_OPERATOR, CRITERION_LOW, CRITERION_HIGH, CRITERION_SCALE = range(5)
 CRITERION_COLUMNS = 5
+THRESHOLD_NAME = CRITERION_COLUMNS  # the counter's number in `names`, behind the columns of a criterion
+THRESHOLD_COLUMNS = 6
 
 MARK_SLOT, MARK_TIER = range(2)
 MARK_COLUMNS = 2

@@ -67,8 +67,15 @@ def _qualifies(handles: Int64s, slot: int, level: int, now: int) -> bool:
 
 @compiled
 def _holds(handles: Int64s, slot: int, criterion: int, now: int) -> bool:
-    criteria = matrix(handles, CRITERIA)
-    low, high, scale = counter_of(handles, slot, criteria[criterion, CRITERION_COUNTER], now)
+    column = matrix(handles, CRITERIA)[criterion, CRITERION_COUNTER]
+    low, high, scale = counter_of(handles, slot, column, now)
+    return holds(handles, CRITERIA, criterion, low, high, scale)
+
+
+@inlined
+def holds(handles: Int64s, table: int, criterion: int, low: int, high: int, scale: int) -> bool:
+    """Whether a criterion, a row of CRITERIA or THRESHOLDS, is true of a counter's value."""
+    criteria = matrix(handles, table)
     threshold = criteria[criterion, CRITERION_LOW], criteria[criterion, CRITERION_HIGH]
     order = compare_numbers(low, high, scale, threshold[0], threshold[1], criteria[criterion, CRITERION_SCALE])
     operator = criteria[criterion, CRITERION_OPERATOR]

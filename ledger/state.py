@@ -7,6 +7,7 @@ loaded with comes as arrays (`ledger.state_load`), what it decided leaves as arr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ from earnbook.ledger.schema import (
     word_count,
 )
 from earnbook.ledger.terms import Terms
-from earnbook.ledger.terms_tiers import tier_tables
+from earnbook.ledger.terms_tiers import CriterionTerms, tier_tables
 from earnbook.ledger.texts import Texts, timestamp_text
 
 _SLOT_TABLES = (
@@ -316,6 +317,14 @@ class State:
             self._resize(at.RESTORES, 2 * len(given), at.RESTORE_COLUMNS)
             self._renew_handles()
         self.table(at.RESTORES)[: len(given)] = given
+
+    def name_thresholds(self, criteria: Sequence[tuple[CriterionTerms, int]]) -> None:
+        """Say which criteria automations wait for, each with its counter's number in the book's names."""
+        rows = [(*criterion.words, name) for criterion, name in criteria]
+        # One row of zeros stands for none, so that there is an address.
+        table = np.array(rows or [(0,) * at.THRESHOLD_COLUMNS], np.int64)
+        self._tables[at.THRESHOLDS] = table.reshape(-1, at.THRESHOLD_COLUMNS)
+        self._renew_handles()
 
     def know_event(self, row: int, *, log_seq: int, outcome: int, attempts: int, descent: int) -> None:
         """What the book says of an event that may be retried: its last outcome, and attempts after the first.

@@ -56,6 +56,11 @@ class CriterionTerms:
             mantissa, scale = mantissa // 10, scale - 1
         return cls(counter=counter, operator=operator, mantissa=mantissa, scale=scale)
 
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The columns of a criterion."""
+        return (self.counter, int(self.operator), *split_words(self.mantissa), self.scale)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelTerms:
@@ -135,7 +140,7 @@ def tier_tables(tiers: Sequence[TierTerms]) -> tuple[Int64s, Int64s, Int64s]:
         for level in tier.levels:
             levels.append((level.name, level.rank, len(criteria), len(level.criteria), int(level.is_any)))
             for item in level.criteria:
-                criteria.append((item.counter, int(item.operator), *split_words(item.mantissa), item.scale))
+                criteria.append(item.words)
     return (_table(rows, TIER_COLUMNS), _table(levels, LEVEL_COLUMNS), _table(criteria, CRITERION_COLUMNS))
 
 

@@ -208,9 +208,10 @@ class Automations:
     def _watch(self) -> None:
         """Say which changes matter now: statuses of programs always, others where a live automation has subscribers."""
         watched = {StateType.PROGRAM} if self._terms else set()
-        for _, terms in self._live(is_subscribed=True):
+        live = [terms for _, terms in self._live(is_subscribed=True)]
+        for terms in live:
             watched |= terms.watched
-        ledger.watch(self._state, watched)
+        ledger.watch(self._state, watched, self.subscriptions.criteria(live))
 
     def _live(self, *, is_subscribed: bool) -> Iterator[tuple[int, AutomationTerms]]:
         """The automations that are live, by number."""

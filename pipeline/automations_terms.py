@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
@@ -73,7 +74,12 @@ class ThresholdTerms:
     """The criterion of a THRESHOLD on a counter."""
 
     counter: str
-    holds: Callable[[Fraction], bool]
+    operator: str
+    number: Decimal
+
+    def holds(self, value: Fraction) -> bool:
+        """Whether the criterion is true of a value."""
+        return _COMPARISONS[self.operator](value, Fraction(self.number))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +121,7 @@ class AutomationTerms:
         if not isinstance(trigger, ThresholdTrigger):
             return None
         config = trigger.schedule_config
-        compare, threshold = _COMPARISONS[config.operator], Fraction(config.threshold)
-        return ThresholdTerms(counter=config.counter, holds=lambda value: compare(value, threshold))
+        return ThresholdTerms(counter=config.counter, operator=config.operator, number=config.threshold)
 
     @property
     def attribute(self) -> str | None:

@@ -6,7 +6,7 @@ whether a criterion was crossed is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
@@ -28,10 +28,12 @@ from earnbook.ledger.schema import (
     SubscriptionStatus,
 )
 from earnbook.ledger.state import State, text_of
+from earnbook.ledger.terms_tiers import CriterionTerms
 from earnbook.ledger.texts import Texts
 from earnbook.pipeline.automations_state import StoredSubscription, SubscriptionName
 from earnbook.pipeline.automations_terms import SEEN, AutomationTerms
 from earnbook.pipeline.terms import KeyColumns
+from earnbook.pipeline.terms_tiers import COMPARISONS
 
 _SET, _INT = int(ChangeOperation.SET), int(Kind.INT)
 _COUNTER_CELLS = (at.COUNTER_LOW, at.COUNTER_HIGH, at.COUNTER_SCALE, at.COUNTER_RESET_AT, at.COUNTER_RESET_AFTER)
@@ -212,6 +214,19 @@ class Subscriptions:
         return text_of(kind, value, scale, self._pool)
 
     # --- thresholds -------------------------------------------------------------------------------------------------
+
+    def criteria(self, automations: Iterable[AutomationTerms]) -> list[tuple[CriterionTerms, int]] | None:
+        """What THRESHOLDs wait for, with the numbers of their counters; None where a filter may read any counter."""
+        found = []
+        for terms in automations:
+            threshold = terms.threshold
+            if terms.watched == SEEN:
+                return None
+            if threshold is not None and threshold.counter in self._counters.columns:
+                column = self._counters.columns[threshold.counter]
+                criterion = CriterionTerms.of(column, COMPARISONS[threshold.operator], threshold.number)
+                found.append((criterion, self._counter_numbers[threshold.counter]))
+        return found
 
     def crosses(self, terms: AutomationTerms, slot: int, now: int) -> bool:
         """Whether the criterion of an active subscription was false before what was done last, and is true now."""

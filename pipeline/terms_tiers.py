@@ -19,13 +19,14 @@ from earnbook.rules.models_tiers import Level, Lifecycle, TierType
 from earnbook.rules.tiers import BASE_LEVELS, levels_by_rank
 from earnbook.rules.times import DAY
 
-_COMPARISONS = {
+COMPARISONS = {
     ">=": Comparison.AT_LEAST,
     ">": Comparison.MORE,
     "==": Comparison.EQUAL,
     "<=": Comparison.AT_MOST,
     "<": Comparison.LESS,
 }
+"""The operators of criteria on counters (§14.2, §17.4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ def _level_terms(level: Level, name: int, counters: Mapping[str, int]) -> LevelT
         name=name,
         rank=level.rank,
         criteria=tuple(
-            CriterionTerms.of(counters[item.counter], _COMPARISONS[item.operator], item.threshold)
+            CriterionTerms.of(counters[item.counter], COMPARISONS[item.operator], item.threshold)
             for item in qualification.criteria
         ),
         is_any=qualification.mode == "ANY",

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.support.engines import ENGINES, run_engine
-from tests.support.features import ABOUT_MONEY, Feature
+from tests.support.features import ABOUT_AUTOMATIONS, ABOUT_MONEY, Feature
 from tests.support.logical import LogicalBook, Run, Scenario, differences
 from tests.support.logs import cut_by_days, random_month, random_scenario
 from tests.support.oracle import run_oracle
@@ -60,6 +60,13 @@ def test_the_size_of_batches_changes_nothing_about_money(seed: int, batch_record
 def test_the_size_of_batches_changes_nothing_about_levels(seed: int, batch_records: int) -> None:
     scenario = random_scenario(seed, 3, frozenset({Feature.LIFECYCLE}))
     cut = partial(run_engine, mode="closures", batch_records=batch_records)
+    assert differences(run_oracle(scenario), cut(scenario)) == []
+
+
+@pytest.mark.parametrize("mode, seed, batch_records", [("closures", 5, 3), ("kernel", 7, 9)])
+def test_the_size_of_batches_changes_nothing_about_automations(mode: str, seed: int, batch_records: int) -> None:
+    scenario = random_scenario(seed, seed % 3, ABOUT_AUTOMATIONS)
+    cut = partial(run_engine, mode=mode, batch_records=batch_records)
     assert differences(run_oracle(scenario), cut(scenario)) == []
 
 

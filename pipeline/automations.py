@@ -358,6 +358,7 @@ class Automations:
             if self._is_live(terms, self.stored[number])
         ]
         if live:
+            self._generated.know_created(self._state)
             changed = self.subscriptions.changed(changes)
             for terms, _ in live:
                 self._refresh(terms, changed.slots_of(terms.watched), now, Cause.DUE)

@@ -6,7 +6,7 @@ Statuses of subscriptions are in the change log; everything else here, most of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,24 +71,32 @@ def read_subscriptions(rows: pa.Table) -> dict[SubscriptionName, StoredSubscript
 
 def automation_rows(automations: Mapping[int, StoredAutomation], *, batch: int | None = None) -> pa.Table:
     """Rows of state or, with a batch, of what it changed, by number."""
-    rows = [
-        {"automation": number, "batch": batch, **_members(stored)} for number, stored in sorted(automations.items())
-    ]
+    numbers = sorted(automations)
+    keys = {"automation": numbers, "batch": [batch] * len(numbers)}
     schema = STATE_TABLES["automations"] if batch is None else BATCH_TABLES["automation_terms"]
-    return pa.Table.from_pylist(rows, schema)
+    return _rows(keys, [automations[number] for number in numbers], schema)
 
 
 def subscription_rows(
     subscriptions: Mapping[SubscriptionName, StoredSubscription], *, batch: int | None = None
 ) -> pa.Table:
     """Rows of state or, with a batch, of what it changed, by automation and participant."""
-    rows = [
-        {"automation": number, "holder": holder, "batch": batch, **_members(stored)}
-        for (number, holder), stored in sorted(subscriptions.items())
-    ]
+    names = sorted(subscriptions)
+    keys = {
+        "automation": [number for number, _ in names],
+        "holder": [holder for _, holder in names],
+        "batch": [batch] * len(names),
+    }
     schema = STATE_TABLES["subscriptions"] if batch is None else BATCH_TABLES["subscription_terms"]
-    return pa.Table.from_pylist(rows, schema)
+    return _rows(keys, [subscriptions[name] for name in names], schema)
 
 
-def _members(stored: StoredAutomation | StoredSubscription) -> dict[str, Any]:
-    return {name: getattr(stored, name) for name in stored.__dataclass_fields__}
+def _rows(
+    keys: Mapping[str, Sequence[Any]], stored: Sequence[StoredAutomation | StoredSubscription], schema: pa.Schema
+) -> pa.Table:
+    """Rows with these keys, all other columns from what is stored."""
+    columns = [
+        keys[field.name] if field.name in keys else [getattr(each, field.name) for each in stored] for field in schema
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)

@@ -53,6 +53,9 @@ class GeneratedEvents:
         self._participants: dict[int, tuple[str, str]] = {}
         """External id and id, by slot."""
         self._firings: list[Firing] = []
+        self._created: dict[int, int] = {}
+        """Persons whom the batch has created for certain, by slot."""
+        self._created_rows = 0
 
     def remember(self, parents: Mapping[int, tuple[int, str]]) -> None:
         """Events of the book that made something which waits: their programs (slots) and keys by log_seq."""
@@ -66,6 +69,7 @@ class GeneratedEvents:
         self._places: dict[EventName, int] = {}
         self._ids: dict[int, str] = {}
         self._firings = []
+        self._created, self._created_rows = {}, 0
         if rows.known is not None:
             few = rows.known.rows.select(["program", "idempotency_key"]).to_pylist()
             for log_seq, row in zip(rows.known.log_seq.tolist(), few, strict=True):
@@ -88,9 +92,22 @@ class GeneratedEvents:
 
     def participant(self, state: State, slot: int) -> tuple[str, str]:
         """External id and id of a participant of the State."""
+        if slot in self._created and slot not in self._participants:
+            self._participants[slot] = self._people.participant_of(self._created[slot])
         if slot not in self._participants:
             self._name(state, np.array([slot], np.int64))
         return self._participants[slot]
+
+    def know_created(self, state: State) -> None:
+        """Take in whom the batch has created by now: so nobody looks through all persons for one of them.
+
+        Not while a record is half done, whose holders may be taken back.
+        """
+        rows = slice(self._created_rows, state.register(at.R_NEW_HOLDERS))
+        persons = state.table(at.NEW_HOLDERS)[0, rows]
+        slots = state.table(at.PERSON_SLOTS)[persons, 0]
+        self._created.update(zip(slots.tolist(), persons.tolist(), strict=True))
+        self._created_rows = rows.stop
 
     def name(self, state: State, slots: Int64s) -> None:
         """Find out who the participants at these slots are, those not yet known; in one pass over all persons."""

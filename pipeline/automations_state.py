@@ -72,7 +72,7 @@ def read_subscriptions(rows: pa.Table) -> dict[SubscriptionName, StoredSubscript
 def automation_rows(automations: Mapping[int, StoredAutomation], *, batch: int | None = None) -> pa.Table:
     """Rows of state or, with a batch, of what it changed, by number."""
     numbers = sorted(automations)
-    keys = {"automation": numbers, "batch": [batch] * len(numbers)}
+    keys: dict[str, list[Any]] = {"automation": numbers, "batch": [batch] * len(numbers)}
     schema = STATE_TABLES["automations"] if batch is None else BATCH_TABLES["automation_terms"]
     return _rows(keys, [automations[number] for number in numbers], schema)
 
@@ -82,7 +82,7 @@ def subscription_rows(
 ) -> pa.Table:
     """Rows of state or, with a batch, of what it changed, by automation and participant."""
     names = sorted(subscriptions)
-    keys = {
+    keys: dict[str, list[Any]] = {
         "automation": [number for number, _ in names],
         "holder": [holder for _, holder in names],
         "batch": [batch] * len(names),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import pyarrow as pa
-
 from earnbook.ledger.schema import Bucket, EntryType
 from earnbook.pipeline.reports import LAST_SYSTEM_ACCOUNT, ReportBook, instant
 
@@ -64,21 +62,15 @@ def entry_details(book: ReportBook, legs: Sequence[Leg]) -> dict[int, dict[str, 
     shown = {leg.entry_seq: leg for leg in legs}
     if not shown:
         return {}
-    records = sorted({leg.log_seq for leg in shown.values()})
-    keys = pa.table(
-        {
-            "entry_seq": pa.array(list(shown), pa.int64()),
-            "log_seq": pa.array([leg.log_seq for leg in shown.values()], pa.int64()),
-            "action": pa.array([leg.action for leg in shown.values()], pa.int32()),
-        }
-    )
-    book.connection.register("shown_entries", keys)
+    lots = {asset.number for asset in book.assets if asset.has_lots}
     query = _DETAILS.format(
-        records=f"log_seq BETWEEN {records[0]} AND {records[-1]}",
-        entries=f"entry_seq BETWEEN {min(shown)} AND {max(shown)}",
+        shown=_values([(leg.entry_seq, leg.log_seq, leg.action) for leg in shown.values()]),
+        due=_rows("due_entries", "entry_seq", [leg.entry_seq for leg in shown.values() if not leg.log_seq]),
+        events=_rows("events", "log_seq", [leg.log_seq for leg in shown.values() if leg.action]),
+        operations=_rows("operations", "log_seq", [leg.log_seq for leg in shown.values() if not leg.action]),
+        lots=_rows("lots", "entry_seq", [leg.entry_seq for leg in shown.values() if leg.asset in lots]),
     )
     found = book.connection.execute(query).fetchall()
-    book.connection.unregister("shown_entries")
     return {
         int(seq): {
             "seq": int(seq),
@@ -97,35 +89,54 @@ def entry_details(book: ReportBook, legs: Sequence[Leg]) -> dict[int, dict[str, 
     }
 
 
+def _rows(table: str, number: str, wanted: Sequence[int]) -> str:
+    """The rows of a table with some numbers.
+
+    Rows lie in number order, so that each of a few numbers is found by the zone maps; many are found by one scan.
+    """
+    numbers = sorted(set(wanted))
+    if not numbers:
+        return f"(SELECT * FROM store.{table} WHERE false)"
+    if len(numbers) > _POINTS_MAX:
+        within = f"{number} BETWEEN {numbers[0]} AND {numbers[-1]}"
+        return f"(SELECT * FROM store.{table} WHERE {within} AND {number} IN ({', '.join(map(str, numbers))}))"
+    return "(" + " UNION ALL ".join(f"SELECT * FROM store.{table} WHERE {number} = {one}" for one in numbers) + ")"
+
+
+def _values(rows: Sequence[tuple[int, int, int]]) -> str:
+    return "(VALUES " + ", ".join(str(row) for row in rows) + ")"
+
+
+_POINTS_MAX = 200
 _DETAILS = """
-    WITH retried AS (
+    WITH shown(entry_seq, log_seq, action) AS MATERIALIZED {shown},
+    lots AS {lots},
+    retried AS (
         SELECT log_seq, max(processed_at) AS processed_at FROM store.attempts
-        WHERE log_seq IN (SELECT log_seq FROM shown_entries) GROUP BY log_seq
+        WHERE log_seq IN (SELECT log_seq FROM shown) GROUP BY log_seq
     ), redeemed AS (
         SELECT d.log_seq, d.program, 'Redeemed: ' || w.name AS description
         FROM store.redemptions AS d
         LEFT JOIN store.reward_versions AS w ON w.reward = d.reward AND w.version = d.reward_version
-        WHERE d.log_seq IN (SELECT log_seq FROM shown_entries)
+        WHERE d.log_seq IN (SELECT log_seq FROM shown)
         UNION ALL
         SELECT v.log_seq, d.program, NULL FROM store.reversals AS v
         JOIN store.redemptions AS d ON d.log_seq = v.redemption
-        WHERE v.log_seq IN (SELECT log_seq FROM shown_entries)
+        WHERE v.log_seq IN (SELECT log_seq FROM shown)
     ), referred AS (
-        SELECT l.entry_seq, d.reference FROM store.lots AS l JOIN store.lot_details AS d USING (lot_seq)
-        WHERE l.{entries} AND d.reference IS NOT NULL AND d.root = d.lot_seq
-            AND l.entry_seq IN (SELECT entry_seq FROM shown_entries)
+        SELECT l.entry_seq, d.reference FROM lots AS l JOIN store.lot_details AS d USING (lot_seq)
+        WHERE d.reference IS NOT NULL AND d.root = d.lot_seq
         UNION ALL
-        SELECT entry_seq, reference FROM store.entry_references
-        WHERE entry_seq IN (SELECT entry_seq FROM shown_entries)
+        SELECT entry_seq, reference FROM store.entry_references WHERE entry_seq IN (SELECT entry_seq FROM shown)
     )
     SELECT s.entry_seq, coalesce(u.created_at, t.processed_at, e.processed_at, o.processed_at),
         coalesce(u.program, r.program, e.program, o.program), e.idempotency_key, o.idempotency_key, e.event_timestamp,
         k.key, f.reference,
         coalesce(a.description, o.fields ->> CASE o.type WHEN 8 THEN '$.reason' ELSE '$.description' END, r.description)
-    FROM shown_entries AS s
-    LEFT JOIN store.due_entries AS u ON u.entry_seq = s.entry_seq AND u.{entries}
-    LEFT JOIN store.events AS e ON e.log_seq = s.log_seq AND e.{records}
-    LEFT JOIN store.operations AS o ON o.log_seq = s.log_seq AND o.{records}
+    FROM shown AS s
+    LEFT JOIN {due} AS u ON u.entry_seq = s.entry_seq
+    LEFT JOIN {events} AS e ON e.log_seq = s.log_seq
+    LEFT JOIN {operations} AS o ON o.log_seq = s.log_seq
     LEFT JOIN retried AS t ON t.log_seq = s.log_seq
     LEFT JOIN redeemed AS r ON r.log_seq = s.log_seq
     LEFT JOIN referred AS f ON f.entry_seq = s.entry_seq

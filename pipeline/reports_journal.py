@@ -155,15 +155,33 @@ def _statement_rows(
 
 
 def _statement_legs(book: ReportBook, accounts: Sequence[int], first: int, last: int | None) -> list[Leg]:
-    """The legs on some accounts, oldest first. Two scans, each with a filter that DuckDB takes into the scan."""
-    entries = f"entry_seq > {first}" + ("" if last is None else f" AND entry_seq <= {last}")
-    listed = ", ".join(map(str, accounts))
-    moved = " UNION ALL ".join(
+    """The legs on some accounts, oldest first, read from the batches whose snapshots say that they touched one."""
+    listed = _listed(accounts)
+    parts = [
         f"SELECT *, rowid AS place FROM store.movements WHERE {side} IN ({listed}) AND {entries}{more}"
+        for entries in _touching(book, accounts, first, last)
         for side, more in (("debit", ""), ("credit", f" AND debit NOT IN ({listed})"))
-    )
-    legs = legs_of(book, f"SELECT * FROM ({moved})")
+    ]
+    legs = legs_of(book, " UNION ALL ".join(parts)) if parts else []
     return sorted((leg for leg in legs if leg.account in accounts), key=lambda leg: leg.order)
+
+
+def _touching(book: ReportBook, accounts: Sequence[int], first: int, last: int | None) -> list[str]:
+    """Conditions on ranges of entries: the batches that touched some accounts (I21), within the bounds."""
+    query = f"""
+        SELECT b.first_entry_seq, b.last_entry_seq FROM store.entry_batches AS b
+        WHERE b.last_entry_seq > {first} AND {"true" if last is None else f"b.first_entry_seq <= {last}"}
+            AND b.batch IN (SELECT batch FROM store.balance_snapshots WHERE account IN ({_listed(accounts)}))
+        ORDER BY b.batch
+    """
+    ranges: list[tuple[int, int]] = []
+    for begin, end in book.connection.execute(query).fetchall():
+        begin, end = max(int(begin), first + 1), int(end) if last is None else min(int(end), last)
+        if ranges and ranges[-1][1] == begin - 1:
+            ranges[-1] = (ranges[-1][0], end)
+        else:
+            ranges.append((begin, end))
+    return [f"entry_seq BETWEEN {begin} AND {end}" for begin, end in ranges]
 
 
 def _balances(book: ReportBook, accounts: Sequence[int], entry: int | None) -> dict[int, int]:

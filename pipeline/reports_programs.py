@@ -110,9 +110,11 @@ def _activities(book: ReportBook, request: ReportRequest) -> dict[int, _Activity
     since = "true" if request.from_us is None else f"processed_at >= {request.from_us}"
     until = "true" if request.to_us is None else f"processed_at <= {request.to_us}"
     events = _by_program(book, f"SELECT program, count(*) FROM store.events WHERE {since} AND {until} GROUP BY program")
-    entries = program_movements("entry_seq", "true")
-    journal = _by_program(book, f"SELECT program, count(DISTINCT entry_seq) FROM ({entries}) GROUP BY program")
-    newest = _by_program(book, f"SELECT program, max(entry_seq) FROM ({entries}) GROUP BY program")
+    entries = f"""SELECT program, count(DISTINCT entry_seq), max(entry_seq)
+        FROM ({program_movements("entry_seq", "true")}) GROUP BY program"""
+    found = book.connection.execute(entries).fetchall()
+    journal = {int(program): int(count) for program, count, _ in found}
+    newest = {int(program): int(entry) for program, _, entry in found}
     participants = _by_program(book, _unique_participants())
     times = _times(book, sorted(newest.values()))
     counts = _object_counts(book)

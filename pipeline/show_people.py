@@ -98,7 +98,8 @@ _LOTS = lots_of("o.holder = $number")
 _ENROLLMENTS = "SELECT program, status FROM enrollments WHERE external_id = $key ORDER BY program"
 _GROUPS = """SELECT "group", role, status FROM members WHERE external_id = $key ORDER BY "group" """
 _TIERS = """
-    SELECT program, tier, level, rank, acquired_at, expires_at FROM tiers WHERE external_id = $key
+    SELECT program, tier, level, rank, acquired_at, expires_at, own_expiry, downgrade_at, noted_level
+    FROM tiers WHERE external_id = $key
     ORDER BY program, tier
 """
 _REDEMPTIONS = """

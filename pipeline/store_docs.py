@@ -44,7 +44,9 @@ VIEWS: dict[str, str] = {
     "tags": "Tags of participants, groups and programs.",
     "attributes": "Attributes of participants, groups and programs, as text.",
     "budgets": "Budgets in force (§10.4): what each has consumed since its last reset, and when the next one is.",
-    "tiers": "The level that each participant is on (§14.1); base has no row.",
+    "tiers": "The level that each participant is on (§14.1); base has no row. `own_expiry`: the level is removed then, "
+    "whatever the lifecycle says; `downgrade_at`: what becomes of a level that was not renewed is decided then, and "
+    "`noted_level` is what was reached at the period end.",
     "automations": "Automations as they stand (§17.1): one that is over is archived; `next_at` is the next firing.",
     "subscriptions": "Who is subscribed to which automation of type participant_state, and what comes next (§17.4).",
     "schedule": "Events that SCHEDULE_EVENT has made and that are not due yet (§17.5).",

@@ -6,6 +6,7 @@ two of them can wake each other for ever. Who shares a qualifying counter shares
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,31 @@ def _lifecycle(
     if months:
         lifecycle["status_validity"] = {"extend_months": months}
     return lifecycle
+
+
+def change_lifecycles(chance: random.Random, definitions: Document) -> Document:
+    """The definitions with other lifecycles and thresholds here and there, as a later load may bring them.
+
+    Periods and rollovers stay, for they are shared.
+    """
+    changed: Document = copy.deepcopy(definitions)
+    for tier in (tier for program in changed["programs"] for tier in program.get("tiers", ())):
+        for level in tier["levels"]:
+            if "qualification" in level and chance.random() < 0.3:
+                for criterion in level["qualification"]["criteria"]:
+                    criterion["threshold"] = chance.choice((0, 1, 2, 5, 10))
+        lifecycle = tier.get("lifecycle")
+        if lifecycle is None:
+            continue
+        if chance.random() < 0.1:
+            del tier["lifecycle"]
+            continue
+        fresh = _lifecycle(chance, tier, {}, "NONE", COUNTERS)
+        has_period = "qualification_period" in lifecycle
+        if has_period or fresh["retention"]["mode"] == "ACTIVITY_REFRESH":
+            lifecycle["retention"] = fresh["retention"]
+        lifecycle["downgrade_policy"] = fresh["downgrade_policy"]
+    return changed
 
 
 # --- automations -----------------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ DATASETS: tuple[Dataset, ...] = (
         columns=_columns(
             """id:id log_seq:int program_id:id program:text idempotency_key:text event_type:text external_id:text
             participant_id:id recipient_external_id:text recipient_id:id event_timestamp:time event_data:text late:bool
-            generation:int parent_event_id:id automation_id:id source:text source_row:int"""
+            generation:int parent_event_id:id automation_id:id automation:text source:text source_row:int"""
         ),
         order="log_seq",
         number="log_seq",

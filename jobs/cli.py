@@ -27,6 +27,9 @@ class CommandEntry(NamedTuple):
 
 COMMANDS: dict[str, CommandEntry] = {
     "run": CommandEntry("earnbook.jobs.run", "Decide event and operation files and commit them to a book."),
+    "stream": CommandEntry(
+        "earnbook.jobs.stream", "Decide records as they arrive and commit them to a book, batch by batch."
+    ),
     "advance": CommandEntry("earnbook.jobs.advance", "Do only what falls due up to a time."),
     "retry": CommandEntry("earnbook.jobs.retry", "Process FAILED events again, with the rules and the state of now."),
     "verify": CommandEntry("earnbook.jobs.verify", "Re-read a book: seals, balances, every property."),

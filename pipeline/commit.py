@@ -37,7 +37,8 @@ class CommitRequest:
 
     `tables` has rows of `BATCH_TABLES` in number order (absent: none); `registry` the new rows that
     `Registry.take_rows` gave; `definitions` the history rows of a load; `ruleset` a version that comes into force with
-    this batch; `checkpoint` the state of touched entities, with the last batch of a run.
+    this batch; `checkpoint` the state of touched entities, with the last batch of a run; `positions` where the batch
+    leaves the parts of a stream (`stream_positions`).
     """
 
     header: BatchHeader
@@ -46,6 +47,7 @@ class CommitRequest:
     definitions: pa.Table | None = None
     ruleset: StoredRuleset | None = None
     checkpoint: Checkpoint | None = None
+    positions: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ def commit_batch(book: Book, request: CommitRequest, *, at_step: StepListener = 
         with transaction(connection):
             write_outbox(connection, rows, batch=request.header.batch, types=request.header.outbox_types)
             _write_rows(connection, request, rows, at_step)
+            _check_log(connection, after)
             at_step("checkpoint")
             if request.checkpoint is not None:
                 write_checkpoint(connection, request.checkpoint, request.header.batch)
@@ -127,11 +130,46 @@ def _write_rows(
         append_rows(connection, name, rows[name])
     if rows["objects"].num_rows:
         install_views(connection)
+    if request.positions is not None:
+        _put_positions(connection, request.positions)
     at_step("definitions")
     append_rows(connection, "definitions", rows["definitions"])
     if request.ruleset is not None:
         connection.execute("DELETE FROM store.rulesets WHERE batch = 0")
         _put_ruleset(connection, request.ruleset, batch)
+
+
+def _check_log(connection: duckdb.DuckDBPyConnection, after: Registers) -> None:
+    """The log has as many rows as numbers: a batch that stands in it twice is found before another one follows it."""
+    row = one_row(connection, "SELECT (SELECT count(*) FROM store.events) + (SELECT count(*) FROM store.operations)")
+    rows = row[0] if row is not None else 0
+    if rows != after.log_seq:
+        raise IntegrityError(
+            f"the book has {rows:,} records, but the last one is number {after.log_seq:,}",
+            "Nothing of the batch was written. Run `earnbook verify`, and restore the book from a copy.",
+        )
+
+
+def _put_positions(connection: duckdb.DuckDBPyConnection, positions: pa.Table) -> None:
+    """The positions take the place of those before them, and never go back: what was taken in is not taken in again."""
+    connection.register("new_positions", positions)
+    overlap = one_row(
+        connection,
+        """SELECT n.stream, n.part, p.position, n.first_position
+        FROM store.stream_positions AS p JOIN new_positions AS n USING (stream, part)
+        WHERE n.first_position < p.position OR n.position < n.first_position LIMIT 1""",
+    )
+    if overlap is not None:
+        stream, part, known, first = overlap
+        raise IntegrityError(
+            f"part {part!r} of stream {stream!r} is at {known:,}, and a batch reads it from {first:,} on",
+            "Nothing of the batch was written. This is a defect of earnbook, or of the stream's source.",
+        )
+    connection.execute(
+        "DELETE FROM store.stream_positions WHERE (stream, part) IN (SELECT (stream, part) FROM new_positions)"
+    )
+    connection.unregister("new_positions")
+    append_rows(connection, "stream_positions", positions)
 
 
 def _put_ruleset(connection: duckdb.DuckDBPyConnection, ruleset: StoredRuleset, batch: int) -> None:

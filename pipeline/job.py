@@ -62,10 +62,12 @@ from earnbook.pipeline.store_checkpoint import Checkpoint
 from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.pipeline.tally import Tally, balances_by_class
 from earnbook.pipeline.terms import RunTerms, run_terms
-from earnbook.rules.compile import compile_ruleset
+from earnbook.rules.compile import CompiledRuleset, compile_ruleset
 from earnbook.rules.issues import summarise_warnings
 
 Item = TypeVar("Item")
+
+_NO_NEEDS = OperationNeeds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,11 @@ class Job:
         load: RulesetLoad,
         *,
         wall_us: int,
+        needs: OperationNeeds = _NO_NEEDS,
+        ruleset: CompiledRuleset | None = None,
     ) -> None:
+        """A run that continues where the book stands; `needs` are those that are known before anything is staged, and
+        `ruleset` is the compiled form of `load` where it is at hand."""
         started = time.perf_counter()
         self.tally = Tally()
         self._book, self._connection, self._request, self._clock = book, connection, request, clock
@@ -104,10 +110,10 @@ class Job:
         self._opening = balances_by_class(connection)
         self._registry = load_registry(connection)
         number_objects(self._registry, load)
-        self._ruleset = compile_ruleset(load.definitions, kernel=request.kernel)
+        self._ruleset = ruleset or compile_ruleset(load.definitions, kernel=request.kernel)
         self._pool = StringPool()
         self._standing = standing_of(connection, self._registry, load)
-        self._terms = self._make_terms(OperationNeeds())
+        self._terms = self._make_terms(needs)
         warm_up(self._terms)
         self._batch = self._start.batch
         self._book_clock = self._start.book_clock or 0
@@ -139,6 +145,15 @@ class Job:
     def stage(self) -> Staged:
         """Read and conform every input."""
         started = time.perf_counter()
+        staged = stage_inputs(self._stage_request())
+        needs = operation_needs(staged.operations())
+        if needs != OperationNeeds():
+            self._terms = self._make_terms(needs)
+        self.tally.seconds("read", started)
+        return staged
+
+    def _stage_request(self) -> StageRequest:
+        """What to read, and what records are checked against."""
         request, definitions = self._request, self._load.definitions
         programs = tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.PROGRAM))
         source = None
@@ -148,34 +163,27 @@ class Job:
                 known = ", ".join(definitions.sources) or "none"
                 raise Refused(f"the definitions have no source {request.source!r}", f"Sources that they have: {known}.")
         default = request.program or (source.program if source is not None else None)
-        staged = stage_inputs(
-            StageRequest(
-                inputs=request.inputs,
-                programs=programs,
-                assets=tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.ASSET)),
-                rules=self._owned(ObjectKind.RULE),
-                tiers=self._owned(ObjectKind.TIER),
-                rewards=self._owned(ObjectKind.REWARD),
-                automations=self._owned(ObjectKind.AUTOMATION),
-                default_program=None if default is None else _find_program(programs, default),
-                format=request.format,
-                mapping=None
-                if source is None
-                else SourceMapping(
-                    name=request.source or "", select=source.select, format=source.format, timezone=source.timezone
-                ),
-                paths=tuple(column.path for column in self._ruleset.event_columns),
-                pool=self._pool,
-                horizon_us=self._clock.horizon_us,
-                assume_utc=request.assume_utc,
-                progress=request.progress,
-            )
+        return StageRequest(
+            inputs=request.inputs,
+            programs=programs,
+            assets=tuple(Reference(entry.id, entry.key) for entry in self._registry.objects(ObjectKind.ASSET)),
+            rules=self._owned(ObjectKind.RULE),
+            tiers=self._owned(ObjectKind.TIER),
+            rewards=self._owned(ObjectKind.REWARD),
+            automations=self._owned(ObjectKind.AUTOMATION),
+            default_program=None if default is None else _find_program(programs, default),
+            format=request.format,
+            mapping=None
+            if source is None
+            else SourceMapping(
+                name=request.source or "", select=source.select, format=source.format, timezone=source.timezone
+            ),
+            paths=tuple(column.path for column in self._ruleset.event_columns),
+            pool=self._pool,
+            horizon_us=self._clock.horizon_us,
+            assume_utc=request.assume_utc,
+            progress=request.progress,
         )
-        needs = operation_needs(staged.operations())
-        if needs != OperationNeeds():
-            self._terms = self._make_terms(needs)
-        self.tally.seconds("read", started)
-        return staged
 
     def _owned(self, kind: ObjectKind) -> tuple[tuple[int, Reference], ...]:
         """Objects of programs, with the index of their program."""
@@ -321,7 +329,7 @@ class Job:
         return self._engine.state.registers.log_seq if self._engine is not None else self._start.log_seq
 
     def _note_sources(self, staged: Staged) -> None:
-        """Number the sources, and find which of their rejects the book has from an earlier run (§3.5)."""
+        """Number the sources, and find what the book knows of them."""
         numbers = []
         for source in staged.sources:
             numbers.append(
@@ -338,6 +346,10 @@ class Job:
             )
         self._sources = np.array(numbers, np.int64)
         self._hashes = tuple(source.sha256 for source in staged.sources)
+        self._note_known_rejects()
+
+    def _note_known_rejects(self) -> None:
+        """Find which rejects of the sources the book has from an earlier run (§3.5)."""
         if self._start.batch:
             rows = stored_rejects(self._connection, list(self._hashes)).to_pylist()
             self._known_rejects = {(row["sha256"], row["source_row"], row["reason"]) for row in rows}
@@ -357,11 +369,13 @@ class Job:
             return bool(batch.duplicates or batch.rejects)
         if self._clock.mode is ClockMode.EVENT:
             return False
-        until = self._clock.end_of_batch(self._book_clock)
+        return self._load.changed or self._is_due(self._clock.end_of_batch(self._book_clock))
+
+    def _is_due(self, until: int) -> bool:
+        """Whether anything falls due at or before a time, when the checkpoint of state is the present one."""
         assert self._engine is not None
         is_due = bool(len(due_holders(self._connection, self._engine, until))) or self._engine.has_budget_due(until)
-        is_due = is_due or has_automation_due(self._connection, until)
-        return self._load.changed or is_due
+        return is_due or has_automation_due(self._connection, until)
 
     def _count_dropped_only(self, batch: _Batch) -> None:
         """Where nothing was written, the repeats are still counted for the report."""
@@ -378,7 +392,7 @@ class Job:
         )
         self.tally.counts["rejects_known"] += sum(self._is_known(reject) for reject in batch.rejects)
 
-    def _decide_batch(self, batch: _Batch, *, is_last: bool, seen: SeenKeys | None = None) -> None:
+    def _decide_batch(self, batch: _Batch, *, is_last: bool, seen: SeenKeys | None = None) -> Decided:
         """Prefetch, decide, and hand the rows to the writer."""
         records = batch.records
         started = time.perf_counter()
@@ -430,6 +444,7 @@ class Job:
         if self._request.results is not None:
             self._request.results(self._results.of_batch(decided.tables))
         self.tally.seconds("wait for commit", started)
+        return decided
 
     def _loads_now(self, batch: _Batch) -> bool:
         """Whether the definitions come into force with this batch.
@@ -488,9 +503,7 @@ class Job:
         assert engine is not None
         self._is_loaded = self._is_loaded or loads_now
         in_force = self._is_in_force()
-        is_first = self._batch == self._start.batch + 1
-        sources = self._sources.tolist() if is_first else _sources_of(batch, self._sources)
-        registry = self._registry.take_rows(self._batch, sources=sources)
+        registry = self._registry.take_rows(self._batch, sources=self._batch_sources(batch))
         if not in_force:
             # What is not loaded has no numbers yet: the next load may be another one.
             registry = {name: registry[name] for name in ("sources", "batch_sources")}
@@ -532,6 +545,11 @@ class Job:
             ruleset=load.stored if loads_now else None,
             checkpoint=self._checkpoint(engine) if is_last else None,
         )
+
+    def _batch_sources(self, batch: _Batch) -> list[int]:
+        """The numbers of the sources that a batch reads: the first one has the rejects of all of them."""
+        is_first = self._batch == self._start.batch + 1
+        return self._sources.tolist() if is_first else _sources_of(batch, self._sources)
 
     def _checkpoint(self, engine: Engine) -> Checkpoint:
         """The state of the run's entities; what it did not look at, and what is not loaded yet, stays."""

@@ -431,6 +431,16 @@ def stored_rejects(connection: duckdb.DuckDBPyConnection, source_hashes: list[st
     return rows
 
 
+def load_stream_positions(connection: duckdb.DuckDBPyConnection, stream: str) -> pa.Table:
+    """How far the parts of a stream have been taken in, as rows of `stream_positions`."""
+    connection.register("wanted_stream", pa.table({"stream": [stream]}))
+    rows = _table(
+        connection, "SELECT p.* FROM store.stream_positions AS p JOIN wanted_stream USING (stream) ORDER BY label, part"
+    )
+    connection.unregister("wanted_stream")
+    return rows
+
+
 def bring_checkpoint_forward(connection: duckdb.DuckDBPyConnection) -> bool:
     """Folds the rows after the checkpoint into it, in one transaction; says whether there was anything to do.
 

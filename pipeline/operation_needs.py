@@ -72,6 +72,16 @@ class OperationNeeds:
     has_redemptions: bool = False
     looks_back: bool = False
 
+    def __or__(self, other: OperationNeeds) -> OperationNeeds:
+        """What the operations of both need."""
+        return OperationNeeds(
+            names=tuple(sorted({*self.names, *other.names})),
+            has_members=self.has_members or other.has_members,
+            unlinks=self.unlinks or other.unlinks,
+            has_redemptions=self.has_redemptions or other.has_redemptions,
+            looks_back=self.looks_back or other.looks_back,
+        )
+
 
 def operation_needs(operations: Iterator[tuple[Int64s, pa.Array]]) -> OperationNeeds:
     """What staged operations (types and canonical fields, in chunks) need."""

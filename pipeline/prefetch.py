@@ -55,7 +55,7 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
     """Load the programs' state and the system accounts, and what events that wait will say; once a run."""
     known = [template.action for template in engine.templates]
     engine.templates = (*engine.templates, *stored_templates(connection, known))
-    engine.load_enrolled = partial(prefetch_enrolled, connection, engine)
+    attach(connection, engine)
     has_rewards = engine.run.needs.has_redemptions
     state = load_state(connection, pa.array([], pa.int64()), has_rewards=has_rewards)
     _load(engine, engine.state, state)
@@ -75,6 +75,11 @@ def prefetch_start(connection: duckdb.DuckDBPyConnection, engine: Engine) -> Non
         engine.state,
         [(row["account"], row["asset"] - 1, int(row["amount"]), row["last_entry_seq"]) for row in rows],
     )
+
+
+def attach(connection: duckdb.DuckDBPyConnection, engine: Engine) -> None:
+    """From now on what the engine asks for while it decides is read by this session."""
+    engine.load_enrolled = partial(prefetch_enrolled, connection, engine)
 
 
 def prefetch_records(

@@ -39,10 +39,12 @@ _INTEGER_FIELDS = frozenset({"idempotency_key", "external_id", "recipient_extern
 _BOM = b"\xef\xbb\xbf"
 
 
-def read_ndjson(stream: IO[bytes], name: str, intake: Intake, block_bytes: int = BLOCK_BYTES) -> Iterator[Conformed]:
-    """Conform the lines of a stream, block by block, in order."""
+def read_ndjson(
+    stream: IO[bytes], name: str, intake: Intake, block_bytes: int = BLOCK_BYTES, first_line: int = 1
+) -> Iterator[Conformed]:
+    """Conform the lines of a stream, block by block, in order; the first one has the number `first_line`."""
     trie = event_trie(intake.paths)
-    line = 1
+    line = first_line
     for block in line_blocks(stream, name, block_bytes):
         buffer = np.frombuffer(block, np.uint8)
         starts, ends = line_bounds(buffer)

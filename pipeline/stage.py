@@ -7,10 +7,12 @@ every rejected row, and the counts of each source. Nothing here looks at the boo
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Self
 
@@ -21,11 +23,12 @@ from earnbook.ledger.pool import StringPool
 from earnbook.ledger.schema import Int64s, UInt64s
 from earnbook.pipeline.config import Order, Progress, ProgressListener
 from earnbook.pipeline.intake import Contract
-from earnbook.pipeline.intake_columns import Intake
+from earnbook.pipeline.intake_columns import Conformed, Intake
 from earnbook.pipeline.records import Reference, Reject, RejectReason, records_schema
 from earnbook.pipeline.source_files import InputFile, find_inputs
 from earnbook.pipeline.source_input import SourceMapping, check_mapping
 from earnbook.pipeline.source_mapping import MappedReader, rank_records
+from earnbook.pipeline.source_ndjson import read_ndjson
 from earnbook.pipeline.source_read import SourceReader
 from earnbook.pipeline.stage_store import RecordStore
 
@@ -145,6 +148,23 @@ class Staged:
         self.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """NDJSON that a stream has brought: whole lines, and the number of the first one in the stream."""
+
+    name: str
+    data: bytes
+    first_row: int = 1
+
+
+def stage_lines(request: StageRequest, lines: Sequence[Lines]) -> Staged:
+    """Check and stage lines; each `Lines` is a source of its own, `inputs` of the request are not read."""
+    stager = _Stager(request, ())
+    for index, part in enumerate(lines):
+        stager.take(index, part)
+    return stager.staged()
+
+
 def stage_inputs(request: StageRequest) -> Staged:
     """Read, check and stage every input; raises SourceError for an input that cannot be read."""
     files = find_inputs(request.inputs, request.format or (request.mapping.format if request.mapping else None))
@@ -158,6 +178,16 @@ def stage_inputs(request: StageRequest) -> Staged:
         staged = stager.staged()
         undo.pop_all()
     return staged
+
+
+@dataclass(slots=True, kw_only=True)
+class _Taken:
+    """What one source gave beside its records."""
+
+    rows_read: int = 0
+    accepted: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
 
 
 class _Stager:
@@ -196,30 +226,60 @@ class _Stager:
         else:
             reader = SourceReader(file, intake, self._on_read, mapping.timezone if mapping else None)
         store = self._new_store() if is_mapped else self.store
-        rows_read, accepted = 0, 0
-        rejects: list[Reject] = []
-        unknown: Counter[str] = Counter()
-        for conformed in reader:
-            rows_read += conformed.rows_read
-            rejects += conformed.rejects
-            unknown.update(conformed.unknown_fields)
-            accepted += len(conformed.records)
-            self._add(conformed.records, store)
+        taken = self._take(reader, store)
+        rejects = taken.rejects
         if isinstance(reader, MappedReader):
-            rejects = [*reader.set_aside, *rank_records(store, rejects, first_position=self._position - accepted)]
-            rows_read += len(reader.set_aside)
+            rejects = [
+                *reader.set_aside,
+                *rank_records(store, rejects, first_position=self._position - taken.accepted),
+            ]
+            taken.rows_read += len(reader.set_aside)
             store.move_to(self.store)
-        self._rejects += sorted(rejects, key=lambda reject: reject.source_row)
+        self._finish(
+            file.name,
+            reader.sha256,
+            replace(taken, rejects=rejects),
+            mapping_sha256=reader.mapping_sha256 if isinstance(reader, MappedReader) else None,
+            input_rows=reader.input_rows if isinstance(reader, MappedReader) else None,
+        )
+
+    def take(self, index: int, lines: Lines) -> None:
+        """Take in lines that are at hand."""
+        request = self.request
+        intake = Intake(contract=self._contract, source=index, paths=request.paths, pool=request.pool)
+        conformed = read_ndjson(BytesIO(lines.data), lines.name, intake, first_line=lines.first_row)
+        self._finish(lines.name, hashlib.sha256(lines.data).hexdigest(), self._take(conformed, self.store))
+
+    def _take(self, rows: Iterable[Conformed], store: RecordStore) -> _Taken:
+        taken = _Taken()
+        for conformed in rows:
+            taken.rows_read += conformed.rows_read
+            taken.rejects += conformed.rejects
+            taken.unknown.update(conformed.unknown_fields)
+            taken.accepted += len(conformed.records)
+            self._add(conformed.records, store)
+        return taken
+
+    def _finish(
+        self,
+        name: str,
+        sha256: str,
+        taken: _Taken,
+        *,
+        mapping_sha256: str | None = None,
+        input_rows: int | None = None,
+    ) -> None:
+        self._rejects += sorted(taken.rejects, key=lambda reject: reject.source_row)
         self._sources.append(
             StagedSource(
-                name=file.name,
-                sha256=reader.sha256,
-                rows_read=rows_read,
-                accepted=accepted,
-                rejected=dict(Counter(reject.reason for reject in rejects)),
-                unknown_fields=dict(unknown),
-                mapping_sha256=reader.mapping_sha256 if isinstance(reader, MappedReader) else None,
-                input_rows=reader.input_rows if isinstance(reader, MappedReader) else None,
+                name=name,
+                sha256=sha256,
+                rows_read=taken.rows_read,
+                accepted=taken.accepted,
+                rejected=dict(Counter(reject.reason for reject in taken.rejects)),
+                unknown_fields=dict(taken.unknown),
+                mapping_sha256=mapping_sha256,
+                input_rows=input_rows,
             )
         )
 

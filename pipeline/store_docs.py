@@ -34,6 +34,7 @@ VIEWS: dict[str, str] = {
     "rejects": "Rows that became no record, with reason and raw text (§3.5).",
     "outbox": "Notifications in order, each with its body as JSON (§22.1); what a batch wrote says `batches`.",
     "batches": "One row per batch: clock, counts, sources, digests, seal (§19.2).",
+    "streams": "How far each part of each stream has been taken in, and the batch that brought it there (§4.1).",
     "balances": "The present balance of every account that was ever touched.",
     "balance_snapshots": "For each batch the balances that it changed, after it: a past balance is the latest row.",
     "participants": "Participants, numbered by creation, with status and profile.",

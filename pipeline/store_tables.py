@@ -95,6 +95,11 @@ BOOK_TABLES: dict[str, pa.Schema] = {
         "number:int32 batch:int64 name:text sha256:text format:text rows:int64 mapping_sha256:text? mapped_from:int64?"
     ),
     "batch_sources": _table("batch:int64 source:int32"),
+    # How far each part of each stream has been taken in: the present positions, and the batch that brought them there.
+    "stream_positions": _table(
+        """stream:text part:text label:text batch:int64 first_position:int64 position:int64 row:int64 sha256:text
+        complete:int8"""
+    ),
     # A pending version has batch 0; `sources` is the block of that name, which is not part of the document's hash.
     "rulesets": _table("version:int32 sha256:text document:text sources:text batch:int64"),
     "definitions": _table(

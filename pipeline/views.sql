@@ -682,6 +682,10 @@ LEFT JOIN store.sources AS s ON s.number = r.source
 LEFT JOIN store.record_list AS t ON t.log_seq = r.original_log_seq
 ORDER BY r.batch, r.n;
 
+CREATE OR REPLACE VIEW main.streams AS
+SELECT stream, part, label, batch, position, "row", complete = 1 AS complete
+FROM store.stream_positions ORDER BY stream, label, part;
+
 CREATE OR REPLACE VIEW main.balances AS
 SELECT store.account_type(c.account, n.kind) AS entity_type,
     store.entity_id(n.kind, n.given_id, n.key) AS entity_id, n.key AS entity, a.id AS asset_id,

@@ -27,12 +27,14 @@ from earnbook.jobs.options import (
     output_options,
 )
 from earnbook.jobs.output import say, write_document
-from earnbook.pipeline.clock import format_time
+from earnbook.pipeline.clock import format_time, wall_clock_us
 from earnbook.pipeline.config import ClockMode
 from earnbook.pipeline.source_files import STDIN
 from earnbook.pipeline.stream import RECORDS_DEFAULT, BatchListener, StreamReport, StreamRequest, stream
+from earnbook.pipeline.stream_folder import FolderSource
 from earnbook.pipeline.stream_job import StreamBatch
 from earnbook.pipeline.stream_lines import LineSource
+from earnbook.pipeline.stream_metrics import StreamMetrics, write_metrics
 from earnbook.pipeline.stream_source import Backlog, StreamSource
 
 EXIT_INTERRUPTED = 130
@@ -44,6 +46,14 @@ EXIT_INTERRUPTED = 130
 @config_option(required=False)
 @click.option("--name", metavar="NAME", help="Name under which the book keeps the position; default: SOURCE.")
 @click.option("--replay", is_flag=True, help="The lines begin at position 0: pass over those that the book has.")
+@click.option(
+    "--source", "mapping", metavar="NAME", help="Read a folder's files through this mapping of the definitions."
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(["ndjson", "csv", "parquet", "arrow"]),
+    help="Format of a folder's files; else by file ending.",
+)
 @click.option("--program", metavar="KEY", help="Program of records that name none.")
 @clock_option
 @horizon_option
@@ -107,6 +117,12 @@ EXIT_INTERRUPTED = 130
     help="Wait so long for a process that has the book open.",
 )
 @click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep figures of the stream in this file, for Prometheus.",
+)
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -122,6 +138,8 @@ def command(
     config: Path | None,
     name: str | None,
     replay: bool,
+    mapping: str | None,
+    input_format: str | None,
     program: str | None,
     clock: tuple[ClockMode, int | None],
     horizon: tuple[bool, int] | None,
@@ -136,28 +154,35 @@ def command(
     evaluations: str,
     prune: bool,
     lock_wait_seconds: float,
+    metrics: Path | None,
     log_format: str,
     output: Output,
 ) -> None:
     """Decide records as they arrive and commit them to a book, batch by batch.
 
-    SOURCE is - for NDJSON lines on standard input, or a named pipe. The order of the log is that of arrival. Each
-    batch is committed together with the position behind it, so that whatever stops the stream, the same command goes
-    on where the book stands. SIGTERM and Ctrl-C commit what has arrived, then end it.
+    SOURCE is - for NDJSON lines on standard input, a named pipe, or a folder into which files are moved. The order of
+    the log is that of arrival. Each batch is committed together with the position behind it, so that whatever stops
+    the stream, the same command goes on where the book stands. SIGTERM and Ctrl-C commit what has arrived, then end it.
 
     \b
     Examples:
       tail -F events.ndjson | earnbook stream - --config config/ --book shop.duckdb --clock event
       earnbook stream - --book shop.duckdb --replay --max-delay 200ms < events.ndjson
       earnbook stream /run/events.fifo --book shop.duckdb --idle-advance 60s --log-format json
+      earnbook stream inbox/ --book shop.duckdb --clock event --metrics /var/lib/node_exporter/earnbook.prom
     """
     clock_mode, clock_fixed_us = clock
     no_horizon, horizon_us = horizon if horizon is not None else (False, None)
     log = _json_log(output) if log_format == "json" else _text_log(output)
-    source = _open_source(source_path, name=name, replay=replay)
+    is_read_alone = mapping is None and input_format is None
+    source = _open_source(source_path, name=name, replay=replay, is_read_alone=is_read_alone)
+    if metrics is not None:
+        log = _with_metrics(log, StreamMetrics(source.name), metrics)
     request = StreamRequest(
         book=book,
         config=config,
+        mapping=mapping,
+        format=input_format,
         program=program,
         clock=clock_mode,
         clock_fixed_us=clock_fixed_us,
@@ -185,17 +210,39 @@ def command(
         ctx.exit(EXIT_INTERRUPTED)
 
 
-def _open_source(path: str, *, name: str | None, replay: bool) -> StreamSource:
+def _open_source(path: str, *, name: str | None, replay: bool, is_read_alone: bool) -> StreamSource:
+    """The source that a path names; `is_read_alone` where nothing is said of the format of files."""
+    try:
+        mode = 0 if path == STDIN else os.stat(path).st_mode
+    except OSError as error:
+        raise _unusable(f"{path}: {error.strerror}.") from error
+    if stat.S_ISDIR(mode):
+        if replay:
+            raise click.UsageError("--replay is for lines; each file of a folder is taken in once anyway.")
+        return FolderSource(Path(path), name=name or path, is_any_format=not is_read_alone)
+    if not is_read_alone:
+        raise click.UsageError("--source and --input-format are for a folder; lines are NDJSON.")
     if path == STDIN:
         return LineSource(sys.stdin.fileno(), name=name or STDIN, label=name or STDIN, replay=replay)
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise click.BadParameter(f"{path}: {error.strerror}. Give - or a named pipe.", param_hint="SOURCE") from error
     if stat.S_ISFIFO(mode):
         # Opened for writing too, so that the stream does not end when one of those who write to it goes away.
         return LineSource(os.open(path, os.O_RDWR), name=name or path, label=name or path, replay=replay)
-    raise click.BadParameter(f"{path} is neither - nor a named pipe.", param_hint="SOURCE")
+    raise _unusable(f"{path} is no stream.")
+
+
+def _unusable(why: str) -> click.BadParameter:
+    return click.BadParameter(f"{why} Give - for standard input, a named pipe, or a folder.", param_hint="SOURCE")
+
+
+def _with_metrics(log: BatchListener, metrics: StreamMetrics, path: Path) -> BatchListener:
+    """The listener, and a file of metrics that every batch brings up to date."""
+
+    def note(batch: StreamBatch, backlog: Backlog) -> None:
+        metrics.add(batch, backlog, at_us=wall_clock_us())
+        write_metrics(path, metrics.text())
+        log(batch, backlog)
+
+    return note
 
 
 @contextmanager

@@ -226,7 +226,7 @@ class Job:
             seen = SeenKeys(staged.repeated_hashes)
             waiting = _Batch(records=_no_records(len(self._ruleset.event_columns)), rejects=staged.rejects)
             tables = staged.batches(batch_records, self._request.order)
-            for table, is_last in _with_last(tables):
+            for table, is_last in with_last(tables):
                 waiting = self._next_batch(table, seen, waiting)
                 done += table.num_rows
                 if waiting.records.num_rows and not is_last:
@@ -683,7 +683,7 @@ def _no_records(path_count: int) -> pa.Table:
     return records_schema(path_count).empty_table()
 
 
-def _with_last(items: Iterator[Item]) -> Iterator[tuple[Item, bool]]:
+def with_last(items: Iterator[Item]) -> Iterator[tuple[Item, bool]]:
     """Each item with whether it is the last one."""
     previous: list[Item] = []
     for item in items:

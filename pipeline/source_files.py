@@ -98,6 +98,11 @@ def find_inputs(inputs: tuple[str, ...], file_format: str | None = None) -> tupl
     return tuple(file for text in inputs for file in _find_files(text, file_format))
 
 
+def has_known_format(path: Path) -> bool:
+    """Whether the ending of a file's name says what it is."""
+    return _split_name(path)[0] in {ending for known in FORMATS.values() for ending in known}
+
+
 def open_stream(file: InputFile, on_read: Callable[[int], None]) -> InputStream:
     """Open an input for reading front to back; `on_read` hears how many bytes of the file were read."""
     if file.path is None:
@@ -157,8 +162,7 @@ def _find_files(text: str, file_format: str | None) -> list[InputFile]:
         return [InputFile(name=STDIN, path=None, format=file_format or "ndjson")]
     path = Path(text)
     if path.is_dir():
-        endings = {ending for known in FORMATS.values() for ending in known}
-        found = sorted(p for p in path.rglob("*") if p.is_file() and _split_name(p)[0] in endings)
+        found = sorted(p for p in path.rglob("*") if p.is_file() and has_known_format(p))
         if not found:
             raise SourceError(f"{text}: the directory has no event files", f"Put files ending in {_endings()} there.")
     elif path.exists() or not _GLOB_CHARACTERS & set(text):

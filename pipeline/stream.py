@@ -170,7 +170,8 @@ class _Loop:
     def run(self) -> None:
         """Until the source has ended."""
         while not self._source.has_ended:
-            self._share_file()
+            rows = self._source.backlog.rows or 0
+            self._share_file(is_next_ready=rows >= self._request.records_max)
             arrival = self._source.take(
                 rows_max=self._request.records_max,
                 delay_seconds=self._request.delay_seconds,
@@ -235,7 +236,13 @@ class _Loop:
             self._warn(staged, clock)
             if not self._job.is_open:
                 self._opened_at = time.monotonic()
-            self._job.process(arrival, staged)
+            self._job.process(arrival, staged, self._goes_on)
+
+    def _goes_on(self) -> bool:
+        """Between the batches of a large file there is time for all that happens between batches."""
+        self._share_file(is_next_ready=True)
+        self._checkpoint_in_time()
+        return not self._source.has_ended
 
     def _read_clock(self) -> Clock:
         wall_us = self._request.read_wall_clock_us()
@@ -265,13 +272,14 @@ class _Loop:
 
     # --- between batches --------------------------------------------------------------------------------------------
 
-    def _share_file(self) -> None:
+    def _share_file(self, *, is_next_ready: bool) -> None:
         """Give the file free unless the next batch is complete already; then only now and then."""
-        if (self._source.backlog.rows or 0) < self._request.records_max:
+        if not is_next_ready:
             self._job.release()
         elif self._job.is_open and time.monotonic() - self._opened_at > HOLD_SECONDS:
             self._job.release()
             time.sleep(GAP_SECONDS)
+            self._opened_at = time.monotonic()
 
     def _patience(self) -> float | None:
         """How long to wait for records before there is something else to do."""

@@ -12,21 +12,22 @@ keys are then looked for among those records too, which the book does not show y
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earnbook.ledger.schema import Int64s
+from earnbook.ledger.schema import Int64s, Outcome
 from earnbook.pipeline.clock import Clock
 from earnbook.pipeline.commit import CommitRequest, CommittedBatch, commit_batch
 from earnbook.pipeline.config import RunRequest
 from earnbook.pipeline.errors import SourceError
 from earnbook.pipeline.execute import Decided
-from earnbook.pipeline.job import Job, _Batch
+from earnbook.pipeline.job import Job, _Batch, with_last
 from earnbook.pipeline.operation_needs import OperationNeeds, operation_needs
 from earnbook.pipeline.order import SeenKeys
 from earnbook.pipeline.originals import find_originals
@@ -38,7 +39,15 @@ from earnbook.pipeline.store import Book
 from earnbook.pipeline.store_checkpoint import write_checkpoint
 from earnbook.pipeline.store_rows import transaction
 from earnbook.pipeline.stream_source import Arrival, Position, position_rows
+from earnbook.pipeline.tally import count_rejects
 from earnbook.rules.compile import CompiledRuleset
+
+
+class _Reasons(TypedDict):
+    """Why rows of a batch were rejected and records failed."""
+
+    rejects: Mapping[str, int]
+    failures: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +70,17 @@ class StreamBatch:
     """From the arrival of its first record to the end of its commit."""
     commit_seconds: float
     positions: tuple[Position, ...]
+    rejects: Mapping[str, int]
+    """Rejected rows by reason."""
+    failures: Mapping[str, int]
+    """Failed records by outcome code."""
 
 
 CommitListener = Callable[[StreamBatch], None]
 """Told of every batch once it is in the book, by the thread that wrote it."""
+
+GoesOn = Callable[[], bool]
+"""Asked between the batches of an arrival; what is left of it waits for the next time where it says no."""
 
 
 class StreamJob(Job):
@@ -91,6 +107,7 @@ class StreamJob(Job):
         self._on_commit = on_commit
         self._sizes = (request.batch_records, 2 * request.batch_records, 1)
         self._positions: tuple[Position, ...] = ()
+        self._reasons = _Reasons(rejects={}, failures={})
         self._arrived_at = 0.0
         self._is_first_of_arrival = True
         self._is_of_files = False
@@ -160,7 +177,7 @@ class StreamJob(Job):
         self.tally.seconds("read", started)
         return staged, operation_needs(staged.operations())
 
-    def process(self, arrival: Arrival, staged: Staged) -> None:
+    def process(self, arrival: Arrival, staged: Staged, goes_on: GoesOn) -> None:
         """Decide an arrival and hand it to the writer: lines as one batch, files as batches of limited size."""
         self._open()
         self._arrived_at = arrival.arrived_at
@@ -171,31 +188,39 @@ class StreamJob(Job):
         self._is_first_of_arrival = True
         seen = SeenKeys(staged.repeated_hashes)
         if arrival.files:
-            self._process_files(staged, seen, arrival.positions)
+            self._process_files(staged, seen, arrival.positions, goes_on)
             return
         self._positions = arrival.positions
         tables = list(staged.batches(max(staged.rows_accepted, 1), self._request.order))
         records = tables[0] if tables else self._nothing()
         self._process_batch(self._next_batch(records, seen, _Batch(records=records, rejects=staged.rejects)), seen)
 
-    def _process_files(self, staged: Staged, seen: SeenKeys, done: Sequence[Position]) -> None:
+    def _process_files(self, staged: Staged, seen: SeenKeys, done: Sequence[Position], goes_on: GoesOn) -> None:
         """Rows that a batch before a crash took in are passed over, and so are the rejects, which it brought along."""
         _refuse_changed(staged, done)
-        taken = np.array([position.row for position in done], np.int64)
         is_new = [not position.sha256 for position in done]
         rejects = tuple(reject for reject in staged.rejects if is_new[reject.source])
-        tables = [
-            fresh
-            for table in staged.batches(self._request.batch_records, self._request.order)
-            if (fresh := _behind(table, taken)).num_rows
-        ] or [self._nothing()]
-        for number, table in enumerate(tables, start=1):
-            is_last = number == len(tables)
+        for table, is_last in with_last(self._tables_behind(staged, done)):
+            self._open()
             after = _positions_after(table, staged, done, is_last=is_last)
             self._positions = tuple(new for new, old in zip(after, done, strict=True) if new != old)
             batch = self._next_batch(table, seen, _Batch(records=table, rejects=rejects))
             self._process_batch(batch, seen)
             rejects, done = (), after
+            if not is_last and not goes_on():
+                return
+
+    def _tables_behind(self, staged: Staged, done: Sequence[Position]) -> Iterator[pa.Table]:
+        """The records behind the rows up to which the files were taken in; one table at least."""
+        taken = np.array([position.row for position in done], np.int64)
+        has_any = False
+        for table in staged.batches(self._request.batch_records, self._request.order):
+            fresh = _behind(table, taken)
+            if fresh.num_rows:
+                has_any = True
+                yield fresh
+        if not has_any:
+            yield self._nothing()
 
     def _nothing(self) -> pa.Table:
         return records_schema(len(self._ruleset.event_columns)).empty_table()
@@ -258,6 +283,10 @@ class StreamJob(Job):
     ) -> CommitRequest:
         request = super()._commit_request(batch, decided, first_at=first_at, loads_now=loads_now, is_last=is_last)
         self._is_first_of_arrival = False
+        self._reasons = _Reasons(
+            rejects=count_rejects(reject.reason.name for reject in batch.rejects),
+            failures={Outcome(code).name: count for code, count in sorted(decided.failed.items())},
+        )
         return replace(
             request,
             header=replace(request.header, record_order="arrival"),
@@ -268,9 +297,13 @@ class StreamJob(Job):
         """Hand a batch to the writer, once it is done with the one before."""
         if self._pending is not None:
             self._pending.result()
-        self._pending = self._writer.submit(self._write, request, self._positions, self._arrived_at)
+        self._pending = self._writer.submit(
+            self._write, request, self._positions, self._arrived_at, reasons=self._reasons
+        )
 
-    def _write(self, request: CommitRequest, positions: tuple[Position, ...], arrived_at: float) -> CommittedBatch:
+    def _write(
+        self, request: CommitRequest, positions: tuple[Position, ...], arrived_at: float, *, reasons: _Reasons
+    ) -> CommittedBatch:
         started = time.monotonic()
         committed = commit_batch(self._book, request)
         now = time.monotonic()
@@ -292,6 +325,7 @@ class StreamJob(Job):
                 latency_seconds=now - arrived_at,
                 commit_seconds=now - started,
                 positions=positions,
+                **reasons,
             )
         )
         return committed

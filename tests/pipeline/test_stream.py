@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -17,11 +18,14 @@ from earnbook.pipeline.commit import CommitRequest, commit_batch
 from earnbook.pipeline.config import ClockMode, Order, RunRequest
 from earnbook.pipeline.drive import run
 from earnbook.pipeline.errors import IntegrityError, SourceError
-from earnbook.pipeline.stream import StreamReport, StreamRequest, stream
+from earnbook.pipeline.stream import BatchListener, StreamReport, StreamRequest, stream
+from earnbook.pipeline.stream_folder import FolderSource
 from earnbook.pipeline.stream_job import StreamBatch
 from earnbook.pipeline.stream_lines import LineSource
+from earnbook.pipeline.stream_metrics import StreamMetrics, write_metrics
+from earnbook.pipeline.stream_source import Backlog
 from earnbook.pipeline.verify import verify_book
-from tests.support.fingerprint import unequal_tables
+from tests.support.fingerprint import fingerprint, unequal_tables
 
 Row = dict[str, Any]
 
@@ -352,3 +356,109 @@ def test_what_has_arrived_when_the_stream_is_stopped_is_committed(shop: Shop, pi
     report = stream(shop.request(records_max=2), source, lambda *_: source.stop())
     assert report.events == 6
     assert shop.is_whole()
+
+
+# --- a followed folder ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inbox(shop: Shop) -> Path:
+    folder = shop.folder / "inbox"
+    folder.mkdir()
+    return folder
+
+
+def follow(shop: Shop, inbox: Path, listener: BatchListener | None = None, **options: Any) -> StreamReport:
+    """Take in what is in the folder, until nothing has come for a moment."""
+    source = FolderSource(inbox, name="inbox")
+    report = stream(shop.request(idle_stop_seconds=0.15, **options), source, listener or (lambda *_: None))
+    assert report.ties
+    return report
+
+
+def test_files_of_a_folder_are_taken_in_by_name_and_once_by_content(shop: Shop, inbox: Path, whole: Path) -> None:
+    (inbox / "b.ndjson").write_bytes(lines(*LOG[10:20]))
+    (inbox / "a.ndjson").write_bytes(lines(*LOG[:10]))
+    (inbox / "copy.ndjson").write_bytes(lines(*LOG[:10]))
+    (inbox / ".c.ndjson").write_bytes(lines(*LOG[20:]))
+    (inbox / "notes.txt").write_text("not a file of records")
+    assert follow(shop, inbox).rows_read == 20
+    (inbox / ".c.ndjson").rename(inbox / "c.ndjson")
+    (inbox / "a.ndjson").rename(inbox / "other name.ndjson")
+    assert follow(shop, inbox).rows_read == len(LOG) - 20
+    assert unequal_tables(whole, shop.book) == []
+    assert shop.ask('SELECT count(*), sum("row"), bool_and(complete) FROM streams') == [(3, len(LOG), True)]
+    assert shop.is_whole()
+
+
+def test_files_that_arrive_while_the_stream_runs_are_taken_in(shop: Shop, inbox: Path) -> None:
+    def note(*_: object) -> None:
+        (inbox / ".next").write_bytes(lines(*LOG[3:5]))
+        (inbox / ".next").rename(inbox / "next.ndjson")
+
+    (inbox / "first.ndjson").write_bytes(lines(*LOG[:3]))
+    report = follow(shop, inbox, note)
+    assert (report.batches, report.events) == (2, 5)
+
+
+def test_a_large_file_makes_several_batches_and_goes_on_where_it_stood(shop: Shop, inbox: Path, whole: Path) -> None:
+    (inbox / "log.ndjson").write_bytes(lines(*LOG[:5], "{", *LOG[5:]))
+    source = FolderSource(inbox, name="inbox")
+    stopped = stream(shop.request(records_max=7), source, lambda *_: source.stop())
+    assert (stopped.batches, stopped.rejected) == (stopped.batches, 1)
+    assert stopped.events + stopped.operations < len(LOG)
+    ((row, complete),) = shop.ask('SELECT "row", complete FROM streams')
+    assert (row, complete) == (stopped.rows_read, False)
+    rest = follow(shop, inbox, records_max=7)
+    assert (rest.rejected, stopped.rows_read + rest.rows_read) == (0, len(LOG) + 1)
+    assert shop.ask('SELECT complete, "row" FROM streams') == [(True, len(LOG) + 1)]
+    assert shop.ask("SELECT count(*) FROM rejects") == [(1,)]
+    rejects = fingerprint(shop.book)["rejects"]
+    assert unequal_tables(whole, shop.book) == [f"rejects: {(0, 0)} / {rejects}"]
+    assert shop.is_whole()
+
+
+def test_files_of_other_formats_and_compressed_ones_are_read_as_a_run_reads_them(shop: Shop, inbox: Path) -> None:
+    header = "program_id,idempotency_key,event_timestamp,external_id,event_data.n:number\n"
+    (inbox / "a.csv").write_text(header + "shop,e-1,2026-05-01T10:00:00Z,p,5\n")
+    (inbox / "b.ndjson.gz").write_bytes(gzip.compress(lines(event("e-2", "05-02T10", "p"))))
+    assert follow(shop, inbox).events == 2
+    assert shop.ask("SELECT sum(amount_minor)::INT FROM entries") == [(15,)]
+
+
+# --- what operators see ---------------------------------------------------------------------------------------------
+
+
+def test_metrics_add_up_what_was_committed(shop: Shop, tmp_path: Path) -> None:
+    metrics = StreamMetrics("till")
+    path = tmp_path / "earnbook.prom"
+
+    def note(batch: StreamBatch, backlog: Backlog) -> None:
+        metrics.add(batch, backlog, at_us=WALL_US)
+        write_metrics(path, metrics.text())
+
+    rows = [*LOG[:10], LOG[0], "{", event("a-1", "05-01T10", "p-1", 99), event("x-1", "05-12T10", "p-1", 2**40)]
+    data = lines(*rows)
+    (tmp_path / "rows.ndjson").write_bytes(data)
+    descriptor = os.open(tmp_path / "rows.ndjson", os.O_RDONLY)
+    stream(shop.request(records_max=4), LineSource(descriptor, name="till", label="till"), note)
+    os.close(descriptor)
+    text = path.read_text()
+    assert [other.name for other in tmp_path.iterdir() if other.suffix == ".new"] == []
+    for line in (
+        'earnbook_stream_batches_total{stream="till"} 4',
+        'earnbook_stream_rows_total{stream="till",kind="event"} 10',
+        'earnbook_stream_rows_total{stream="till",kind="operation"} 1',
+        'earnbook_stream_rows_total{stream="till",kind="duplicate"} 1',
+        'earnbook_stream_rows_total{stream="till",kind="rejected"} 2',
+        'earnbook_stream_rejects_total{stream="till",reason="IDEMPOTENCY_CONFLICT"} 1',
+        'earnbook_stream_rejects_total{stream="till",reason="UNPARSEABLE_ROW"} 1',
+        'earnbook_stream_batch_latency_seconds_bucket{stream="till",le="+Inf"} 4',
+        'earnbook_stream_batch_latency_seconds_count{stream="till"} 4',
+        'earnbook_stream_backlog{stream="till",unit="rows"} 0',
+        'earnbook_stream_last_commit_timestamp_seconds{stream="till"} 1780272000.000',
+    ):
+        assert line in text.splitlines()
+    kinds = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len({name for name, _ in kinds}) == len(kinds)
+    assert {kind for _, kind in kinds} == {"counter", "gauge", "histogram"}

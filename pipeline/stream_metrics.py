@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +20,7 @@ LATENCY_BUCKETS = ("0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30")
 
 _PREFIX = "earnbook_stream"
 
-Labels = Mapping[str, str]
+Labels = tuple[tuple[str, str], ...]
 
 
 class StreamMetrics:
@@ -60,19 +60,19 @@ class StreamMetrics:
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield from self._metric("batches_total", "counter", "Batches committed.", {(): self._batches})
-        rows = {(("kind", kind),): count for kind, count in self._rows.items()}
+        yield from self._metric("batches_total", "counter", "Batches committed.", [((), self._batches)])
+        rows = _labelled("kind", self._rows)
         yield from self._metric("rows_total", "counter", "Rows read, by what became of them.", rows)
         for name, sentence in _RECORD_COUNTERS.items():
-            yield from self._metric(f"{name}_total", "counter", sentence, {(): self._records[name]})
-        rejects = {(("reason", reason),): count for reason, count in sorted(self._rejects.items())}
+            yield from self._metric(f"{name}_total", "counter", sentence, [((), self._records[name])])
+        rejects = _labelled("reason", self._rejects)
         yield from self._metric("rejects_total", "counter", "Rejected rows by reason.", rejects)
-        failures = {(("code", code),): count for code, count in sorted(self._failures.items())}
+        failures = _labelled("code", self._failures)
         yield from self._metric("failures_total", "counter", "Failed records by outcome code.", failures)
         yield from self._latency_lines()
-        seconds = {(): f"{self._commit_seconds:.6f}"}
+        seconds = [((), f"{self._commit_seconds:.6f}")]
         yield from self._metric("commit_seconds_total", "counter", "Seconds spent on writing batches.", seconds)
-        backlog = {(("unit", unit),): count for unit, count in asdict(self._backlog).items() if count is not None}
+        backlog = _labelled("unit", {unit: n for unit, n in asdict(self._backlog).items() if n is not None})
         yield from self._metric("backlog", "gauge", "What had arrived and waited at the last commit.", backlog)
         if self._last is not None:
             at_times = (
@@ -80,8 +80,8 @@ class StreamMetrics:
                 ("book_clock_timestamp_seconds", "Book clock after the last batch.", self._last.book_clock_us),
             )
             for name, sentence, time_us in at_times:
-                yield from self._metric(name, "gauge", sentence, {(): f"{time_us // 1000 / 1000:.3f}"})
-            yield from self._metric("last_batch", "gauge", "Number of the last batch.", {(): self._last.batch})
+                yield from self._metric(name, "gauge", sentence, [((), _seconds(time_us))])
+            yield from self._metric("last_batch", "gauge", "Number of the last batch.", [((), self._last.batch)])
 
     def _latency_lines(self) -> Iterator[str]:
         name, count = "batch_latency_seconds", 0
@@ -92,18 +92,16 @@ class StreamMetrics:
         yield self._sample(f"{name}_sum", (), f"{self._latency_seconds:.6f}")
         yield self._sample(f"{name}_count", (), count)
 
-    def _metric(
-        self, name: str, kind: str, sentence: str, values: Mapping[tuple[tuple[str, str], ...], int | str]
-    ) -> Iterator[str]:
+    def _metric(self, name: str, kind: str, sentence: str, values: Sequence[tuple[Labels, int | str]]) -> Iterator[str]:
         yield from self._head(name, kind, sentence)
-        for labels, value in values.items():
+        for labels, value in values:
             yield self._sample(name, labels, value)
 
     def _head(self, name: str, kind: str, sentence: str) -> Iterator[str]:
         yield f"# HELP {_PREFIX}_{name} {sentence}"
         yield f"# TYPE {_PREFIX}_{name} {kind}"
 
-    def _sample(self, name: str, labels: tuple[tuple[str, str], ...], value: int | str) -> str:
+    def _sample(self, name: str, labels: Labels, value: int | str) -> str:
         pairs = ",".join(f'{key}="{_escape(text)}"' for key, text in (("stream", self._stream), *labels))
         return f"{_PREFIX}_{name}{{{pairs}}} {value}"
 
@@ -122,6 +120,16 @@ def write_metrics(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
     os.replace(new, path)
+
+
+def _labelled(label: str, counts: Mapping[str, int]) -> list[tuple[Labels, int | str]]:
+    """Samples that one label tells apart, in the order of its texts."""
+    return [(((label, text),), count) for text, count in sorted(counts.items())]
+
+
+def _seconds(time_us: int) -> str:
+    """Microseconds as seconds, cut to milliseconds."""
+    return f"{time_us // 1_000_000}.{time_us // 1000 % 1000:03}"
 
 
 def _escape(text: str) -> str:

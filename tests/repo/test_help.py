@@ -56,7 +56,7 @@ def test_the_list_of_commands_is_shown_without_importing_them() -> None:
 def test_an_unknown_command_is_a_usage_mistake_that_names_the_known_ones() -> None:
     result = run_command("runn")
     assert result.exit_code == 2
-    assert "No such command 'runn'. Commands: run, advance, retry, verify" in result.stderr
+    assert "No such command 'runn'. Commands: run, stream, advance, retry, verify" in result.stderr
 
 
 def test_the_page_of_commands_is_what_the_commands_say() -> None:

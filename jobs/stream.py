@@ -25,10 +25,11 @@ from earnbook.jobs.options import (
     max_generated_option,
     new_book_option,
     output_options,
+    publication_options,
 )
 from earnbook.jobs.output import say, write_document
 from earnbook.pipeline.clock import format_time, wall_clock_us
-from earnbook.pipeline.config import ClockMode
+from earnbook.pipeline.config import ClockMode, Publication
 from earnbook.pipeline.source_files import STDIN
 from earnbook.pipeline.stream import RECORDS_DEFAULT, BatchListener, StreamReport, StreamRequest, stream
 from earnbook.pipeline.stream_folder import FolderSource
@@ -116,6 +117,7 @@ EXIT_INTERRUPTED = 130
     metavar="DURATION",
     help="Wait so long for a process that has the book open.",
 )
+@publication_options
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -154,6 +156,7 @@ def command(
     evaluations: str,
     prune: bool,
     lock_wait_seconds: float,
+    publication: Publication,
     metrics: Path | None,
     log_format: str,
     output: Output,
@@ -177,7 +180,7 @@ def command(
     is_read_alone = mapping is None and input_format is None
     source = _open_source(source_path, name=name, replay=replay, is_read_alone=is_read_alone)
     if metrics is not None:
-        log = _with_metrics(log, StreamMetrics(source.name), metrics)
+        log = _with_metrics(log, StreamMetrics(source.name), metrics, output)
     request = StreamRequest(
         book=book,
         config=config,
@@ -199,6 +202,7 @@ def command(
         idle_advance_seconds=idle_advance,
         idle_stop_seconds=stop_when_idle,
         checkpoint_seconds=checkpoint,
+        publication=publication,
         warn=lambda warning: say(output, f"Warning: {warning}"),
     )
     with _graceful_stop(source) as signals:
@@ -234,12 +238,20 @@ def _unusable(why: str) -> click.BadParameter:
     return click.BadParameter(f"{why} Give - for standard input, a named pipe, or a folder.", param_hint="SOURCE")
 
 
-def _with_metrics(log: BatchListener, metrics: StreamMetrics, path: Path) -> BatchListener:
+def _with_metrics(log: BatchListener, metrics: StreamMetrics, path: Path, output: Output) -> BatchListener:
     """The listener, and a file of metrics that every batch brings up to date."""
+    try:
+        write_metrics(path, metrics.text())
+    except OSError as error:
+        raise click.BadParameter(f"{path}: {error.strerror}.", param_hint="--metrics") from error
 
     def note(batch: StreamBatch, backlog: Backlog) -> None:
         metrics.add(batch, backlog, at_us=wall_clock_us())
-        write_metrics(path, metrics.text())
+        try:
+            write_metrics(path, metrics.text())
+        except OSError as error:
+            # A full disk of somebody who watches is no reason to stop.
+            say(output, f"Warning: {path} is not up to date: {error.strerror}")
         log(batch, backlog)
 
     return note

@@ -17,10 +17,11 @@ from pathlib import Path
 import duckdb
 
 from earnbook.pipeline.clock import Clock, old_event_time, old_event_warning, run_clock, wall_clock_us
-from earnbook.pipeline.config import ClockMode, Order, RunRequest, WarningListener
+from earnbook.pipeline.config import ClockMode, Order, Publication, RunRequest, WarningListener
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.load import Registers, bring_checkpoint_forward, load_registers, load_stream_positions
 from earnbook.pipeline.operation_needs import OperationNeeds
+from earnbook.pipeline.publish import publish, refuse_publication
 from earnbook.pipeline.ruleset import RulesetLoad, prepare_ruleset, ruleset_in_force
 from earnbook.pipeline.stage import Staged
 from earnbook.pipeline.store import Book, BookMode, open_book
@@ -78,6 +79,8 @@ class StreamRequest:
     idle_stop_seconds: float | None = None
     """Stop when nothing has arrived for so long."""
     checkpoint_seconds: float = CHECKPOINT_SECONDS_DEFAULT
+    publication: Publication = field(default_factory=Publication)
+    """What is published with every checkpoint of state."""
     stretch_records: int = STRETCH_RECORDS
     read_wall_clock_us: Callable[[], int] = field(default=wall_clock_us)
     warn: WarningListener = field(default=_nobody)
@@ -131,6 +134,7 @@ def stream(request: StreamRequest, source: StreamSource, on_batch: BatchListener
     given = load_definitions(request.config) if request.config is not None else None
     if given is None and not request.book.exists():
         raise Refused(f"there is no book at {request.book}", "Give --book FILE, or --config DIR to make a new one.")
+    refuse_publication(request.publication, request.book)
     with ExitStack() as stack:
         book = stack.enter_context(
             open_book(request.book, mode=BookMode.WRITE, lock_wait_seconds=request.lock_wait_seconds)
@@ -184,6 +188,7 @@ class _Loop:
             elif not self._source.has_ended:
                 self._idle()
         self._job.finish()
+        self._publish()
 
     def close(self) -> None:
         """Give everything back, also after a failure."""
@@ -227,7 +232,8 @@ class _Loop:
         clock = self._read_clock()
         staged, needs = self._job.read(arrival, clock)
         needs |= self._job.needs
-        if needs != self._job.needs or self._job.records >= self._request.stretch_records:
+        is_full = self._job.records >= self._request.stretch_records
+        if is_full or self._job.is_spent or needs != self._job.needs:
             # Texts were interned and checked for the stretch that ends here.
             staged.close()
             self._renew(needs)
@@ -300,7 +306,14 @@ class _Loop:
 
     def _checkpoint(self) -> None:
         self._job.checkpoint()
+        self._publish()
         self._checkpointed_at = time.monotonic()
+
+    def _publish(self) -> None:
+        """Give readers what was committed; the file is closed for it, and no other writer has the lock."""
+        if self._request.publication != Publication():
+            self._job.release()
+            publish(self._request.publication, self._request.book)
 
     def _idle(self) -> None:
         """Nothing has come: bring the checkpoint forward, do what has fallen due, stop, whichever time it is for."""

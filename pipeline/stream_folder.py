@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ class FolderSource:
         self._seen: set[tuple[str, int, int, int]] = set()
         self._known: dict[str, Position] = {}
         self._waiting: list[_Found] = []
-        self._stopped = threading.Event()
+        self._is_stopped = False
 
     @property
     def name(self) -> str:
@@ -65,7 +64,7 @@ class FolderSource:
     def take(self, *, rows_max: int, delay_seconds: float, wait_seconds: float | None) -> Arrival | None:  # noqa: ARG002
         """See `StreamSource.take`; a file is complete when it is seen, so nothing has to be waited for."""
         deadline = None if wait_seconds is None else time.monotonic() + wait_seconds
-        while not self._stopped.is_set():
+        while not self._is_stopped:
             self._waiting = self._waiting or self._new_files()
             arrival = self._take()
             if arrival is not None:
@@ -73,13 +72,13 @@ class FolderSource:
             left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
             if left <= 0:
                 return None
-            self._stopped.wait(left)
+            time.sleep(left)
         return None
 
     @property
     def has_ended(self) -> bool:
         """Whether the stream was stopped: files that are not taken in yet stay where they are."""
-        return self._stopped.is_set()
+        return self._is_stopped
 
     @property
     def backlog(self) -> Backlog:
@@ -91,7 +90,7 @@ class FolderSource:
 
     def stop(self) -> None:
         """Take in nothing more."""
-        self._stopped.set()
+        self._is_stopped = True
 
     def close(self) -> None:
         """Nothing is held."""

@@ -156,6 +156,11 @@ class StreamJob(Job):
         return not self._is_in_force()
 
     @property
+    def is_spent(self) -> bool:
+        """Whether a batch was committed without the definitions: their numbers were not kept, others must be given."""
+        return self.is_load_pending and self._batch > self._start.batch
+
+    @property
     def is_state_behind(self) -> bool:
         """Whether the checkpoint of state is of an earlier batch than the last one."""
         return self._engine is not None and self._state_batch != self._batch

@@ -93,7 +93,8 @@ class LineSource:
     def has_ended(self) -> bool:
         """Whether the stream is at its end, or stopped, and every line was handed over."""
         with self._changed:
-            return (self._is_over or self._is_stopped) and not self._chunks
+            is_over = self._is_over and self._failure is None
+            return (is_over or self._is_stopped) and not self._chunks
 
     @property
     def backlog(self) -> Backlog:
@@ -132,21 +133,19 @@ class LineSource:
         while data := os.read(self._descriptor, READ_BYTES):
             arrived_at = time.monotonic()
             cut = data.rfind(b"\n") + 1
-            if cut == 0:
-                rest.append(data)
-                rest_bytes += len(data)
-                if rest_bytes > LINE_BYTES_MAX:
-                    raise SourceError(
-                        f"{self._label}: {LINE_BYTES_MAX:,} bytes without a line break",
-                        "A stream has one JSON record per line: correct what feeds it.",
-                    )
-                continue
-            self._add(b"".join([*rest, data[:cut]]), arrived_at)
-            rest = [data[cut:]] if cut < len(data) else []
-            rest_bytes = len(data) - cut
+            if cut:
+                self._add(b"".join([*rest, data[:cut]]), arrived_at)
+                rest, rest_bytes = [], 0
+            rest.append(data[cut:])
+            rest_bytes += len(data) - cut
+            if rest_bytes > LINE_BYTES_MAX:
+                raise SourceError(
+                    f"{self._label}: {LINE_BYTES_MAX:,} bytes without a line break",
+                    "A stream has one JSON record per line: correct what feeds it.",
+                )
             if self._is_stopped:
                 return
-        if rest:
+        if rest_bytes:
             self._add(b"".join(rest), time.monotonic())
 
     def _add(self, data: bytes, arrived_at: float) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -169,6 +170,9 @@ def _show(options: argparse.Namespace, sent: Sent, batches: list[Committed]) -> 
             print(f"latency p{share:<12}{np.percentile(latency, share):>15,.3f}   s")
         print(f"latency max           {latency.max():>14,.3f}   s")
     print(f"commit, mean          {np.mean([batch.commit_seconds for batch in batches]):>14,.3f}   s")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = (used.ru_utime + used.ru_stime) / batches[-1].row * 1e6
+    print(f"processor time        {cpu:>14,.2f}   s for a million events, start included")
     quarters = [batches[len(batches) * n // 4 - 1].memory_bytes / 2**20 for n in range(1, 5)]
     print(f"memory by quarters    {', '.join(f'{memory:,.0f}' for memory in quarters)}   MiB")
 

@@ -133,7 +133,7 @@ def test_a_million_events_killed_fifty_times_give_the_book_of_a_run(tmp_path: Pa
     source, whole = _prepare(tmp_path, 1_000_000)
     book, moments = tmp_path / "killed.duckdb", random.Random(3)
     feeds = [moments.choice(("rest", "replay")) for _ in range(51)]
-    kills = _kill_and_restart(source, book, feeds, batch=5_000, moments=moments, batches_max=4)
+    kills = _kill_and_restart(source, book, feeds, batch=3_000, moments=moments, batches_max=4)
     print(json.dumps({"kills": kills}))
     assert kills == 50, "the streams ended before they were killed"
     _check(whole, book)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from earnbook.pipeline.commit import CommitRequest, commit_batch
-from earnbook.pipeline.config import ClockMode, Order, RunRequest
+from earnbook.pipeline.config import ClockMode, Order, Publication, RunRequest
 from earnbook.pipeline.drive import run
 from earnbook.pipeline.errors import IntegrityError, SourceError
 from earnbook.pipeline.stream import BatchListener, StreamReport, StreamRequest, stream
@@ -242,6 +242,19 @@ def test_the_last_line_may_lack_its_line_break(shop: Shop) -> None:
     assert shop.stream(data=lines(*LOG[:3])[:-1], records_max=2).events == 3
 
 
+def test_rejects_before_the_first_record_of_a_new_book_take_no_numbers_from_it(shop: Shop) -> None:
+    report = shop.stream("{", "[", *LOG[:4], records_max=1)
+    assert (report.rejected, report.events, report.batches) == (2, 4, 6)
+    assert shop.ask("SELECT DISTINCT program FROM events") == [("shop",)]
+    assert shop.is_whole()
+
+
+def test_a_stream_without_line_breaks_is_refused(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earnbook.pipeline.stream_lines.LINE_BYTES_MAX", 1000)
+    with pytest.raises(SourceError, match="till: 1,000 bytes without a line break"):
+        shop.stream(data=lines(LOG[0]) + b"x" * 5000, records_max=1)
+
+
 # --- what a commit refuses ------------------------------------------------------------------------------------------
 
 
@@ -416,6 +429,21 @@ def test_a_large_file_makes_several_batches_and_goes_on_where_it_stood(shop: Sho
     rejects = fingerprint(shop.book)["rejects"]
     assert unequal_tables(whole, shop.book) == [f"rejects: {(0, 0)} / {rejects}"]
     assert shop.is_whole()
+
+
+def test_with_every_checkpoint_readers_get_a_copy(shop: Shop, inbox: Path) -> None:
+    copy = shop.folder / "copy.duckdb"
+    seen: list[int] = []
+
+    def note(*_: object) -> None:
+        if copy.exists():
+            with duckdb.connect(copy, read_only=True) as connection:
+                seen.extend(row[0] for row in connection.execute("SELECT count(*) FROM events").fetchall())
+
+    (inbox / "log.ndjson").write_bytes(lines(*LOG[:6]))
+    follow(shop, inbox, note, records_max=2, checkpoint_seconds=0.0, publication=Publication(read_copy=copy))
+    assert seen == [2, 4]
+    assert unequal_tables(shop.book, copy) == []
 
 
 def test_files_of_other_formats_and_compressed_ones_are_read_as_a_run_reads_them(shop: Shop, inbox: Path) -> None:

@@ -21,13 +21,15 @@ from earnbook.ledger.schema import Bucket, EntryType
 from earnbook.pipeline.config import Progress
 from earnbook.pipeline.reports import ReportRequest
 from earnbook.pipeline.reports_calendar import Every
+from earnbook.pipeline.reports_entries import Owner
 from earnbook.pipeline.reports_integrity import integrity
-from earnbook.pipeline.reports_journal import JOURNAL_LIMIT_DEFAULT, JournalRequest, Owner, journal, statement
+from earnbook.pipeline.reports_journal import JOURNAL_LIMIT_DEFAULT, JournalRequest, journal
 from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_liability import liability, rollforward
 from earnbook.pipeline.reports_lots import breakage, expiration_schedule
 from earnbook.pipeline.reports_programs import program_activity
 from earnbook.pipeline.reports_rules import rule_cost
+from earnbook.pipeline.reports_statement import statement
 from earnbook.pipeline.reports_tiers import tier_distribution, tier_movements
 
 EXIT_FINDING = 3

@@ -14,7 +14,7 @@ from earnbook.jobs.output import say, write_rows
 from earnbook.ledger.schema import Bucket, EntityType
 from earnbook.pipeline.reports import Report, ReportRequest
 from earnbook.pipeline.reports_calendar import Every
-from earnbook.pipeline.reports_journal import Owner
+from earnbook.pipeline.reports_entries import Owner
 
 _AS_OF = click.option("--as-of", "as_of_us", type=TIME_TO, help="As of this time, inclusive. Default: the present.")
 _FROM = click.option("--from", "from_us", type=TIME, help="First processing time, inclusive.")

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from earnbook.ledger.schema import Bucket, EntryType
-from earnbook.pipeline.reports import LAST_SYSTEM_ACCOUNT, ReportBook, instant
+import pyarrow as pa
+
+from earnbook.ledger.schema import Bucket, EntityType, EntryType
+from earnbook.pipeline.errors import EarnbookError
+from earnbook.pipeline.reports import INSTANT, LAST_SYSTEM_ACCOUNT, ReportBook, holder_number, instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose accounts: a participant or group by external id, or a program's wallet by its key."""
+
+    kind: EntityType
+    key: str
 
 
 class Leg(NamedTuple):
@@ -54,6 +66,22 @@ def legs_of(book: ReportBook, movements: str) -> list[Leg]:
     return [Leg(*map(int, row)) for row in book.connection.execute(query).fetchall()]
 
 
+ENTRY_COLUMNS: dict[str, pa.DataType | None] = {
+    "seq": pa.int64(),
+    "created_at": INSTANT,
+    "action_type": pa.string(),
+    "program": pa.string(),
+}
+CAUSE_COLUMNS: dict[str, pa.DataType | None] = {
+    "event": pa.string(),
+    "operation": pa.string(),
+    "event_timestamp": INSTANT,
+    "rule": pa.string(),
+    "reference_id": pa.string(),
+    "description": pa.string(),
+}
+
+
 def entry_details(book: ReportBook, legs: Sequence[Leg]) -> dict[int, dict[str, object]]:
     """By entry: when, what, of which program, caused by which event or operation, rule, reference, description.
 
@@ -87,6 +115,22 @@ def entry_details(book: ReportBook, legs: Sequence[Leg]) -> dict[int, dict[str, 
         }
         for seq, created_at, program, event, operation, event_timestamp, rule, reference, description in found
     }
+
+
+def accounts_of(book: ReportBook, owner: Owner, bucket: Bucket | None) -> list[int]:
+    """The account numbers of an owner."""
+    if owner.kind is EntityType.PROGRAM:
+        for number, key in book.programs.items():
+            if key == owner.key:
+                return [-number]
+        raise EarnbookError(f"there is no program {owner.key!r}", f"The book has {', '.join(book.programs.values())}.")
+    number = holder_number(book.connection, owner.kind, owner.key)
+    return [number * 4 + int(one) for one in Bucket if bucket in (None, one)]
+
+
+def listed_numbers(numbers: Sequence[int]) -> str:
+    """Numbers for an IN; 0, which nothing has, where there are none."""
+    return ", ".join(map(str, numbers)) or "0"
 
 
 def _rows(table: str, number: str, wanted: Sequence[int]) -> str:

@@ -22,11 +22,13 @@ import pyarrow as pa
 
 from earnbook.ledger.schema import EntityType, EntryType
 from earnbook.pipeline.reports import Report, ReportRequest, month_start_us
-from earnbook.pipeline.reports_journal import JournalRequest, Owner, journal, statement
+from earnbook.pipeline.reports_entries import Owner
+from earnbook.pipeline.reports_journal import JournalRequest, journal
 from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_liability import liability, rollforward
 from earnbook.pipeline.reports_programs import program_activity
 from earnbook.pipeline.reports_rules import rule_cost
+from earnbook.pipeline.reports_statement import statement
 from earnbook.pipeline.schema import BATCH_TABLES, STATE_TABLES
 from earnbook.pipeline.store import BookMode, BookSettings, open_book
 from earnbook.pipeline.store_tables import BOOK_TABLES, ObjectKind

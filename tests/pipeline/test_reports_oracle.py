@@ -12,24 +12,34 @@ import pytest
 
 from earnbook.ledger.schema import Bucket, EntityType, EntryType
 from earnbook.pipeline.reports import Report, ReportRequest, microseconds, month_start_us, next_month
-from earnbook.pipeline.reports_journal import JournalRequest, Owner, journal, statement
+from earnbook.pipeline.reports_calendar import Every
+from earnbook.pipeline.reports_entries import Owner
+from earnbook.pipeline.reports_journal import JournalRequest, journal
 from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_liability import liability, rollforward
 from earnbook.pipeline.reports_lines import SIGNS
-from earnbook.pipeline.reports_lots import Interval, breakage, expiration_schedule
+from earnbook.pipeline.reports_lots import breakage, expiration_schedule
 from earnbook.pipeline.reports_programs import program_activity
 from earnbook.pipeline.reports_rules import rule_cost
+from earnbook.pipeline.reports_statement import statement
 from earnbook.pipeline.reports_tiers import tier_distribution, tier_movements
 from tests.support import oracle_reports as oracle
 from tests.support.engines import run_in
-from tests.support.features import ABOUT_MONEY, EVERYTHING, Feature, Features
+from tests.support.features import ABOUT_MONEY, EVERYTHING, TIME, Feature, Features
 from tests.support.logical import LogicalBook
 from tests.support.logs import random_scenario
 from tests.support.oracle import run_oracle
 from tests.support.oracle_reports import Scope, is_holder
 
 TIERS_AND_BUDGETS = frozenset({Feature.TIERS, Feature.BUDGETS})
-CASES: list[tuple[int, Features]] = [(9, ABOUT_MONEY), (7, ABOUT_MONEY), (0, EVERYTHING), (9, TIERS_AND_BUDGETS)]
+A_YEAR = TIME | {Feature.BUDGETS}
+CASES: list[tuple[int, Features]] = [
+    (9, ABOUT_MONEY),
+    (7, ABOUT_MONEY),
+    (0, EVERYTHING),
+    (9, TIERS_AND_BUDGETS),
+    (7, A_YEAR),
+]
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Made:
         return ReportRequest(book=self.path, **bounds)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=["money 9", "money 7", "all 0", "tiers 9"])
+@pytest.fixture(scope="module", params=CASES, ids=["money 9", "money 7", "all 0", "tiers 9", "year 7"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     seed, features = request.param
     scenario = random_scenario(seed, 0, features)
@@ -210,7 +220,7 @@ def test_expiration_schedule(made: Made) -> None:
     for as_of in (None, made.middle_us):
         window = (made.middle_us, made.middle_us + 40 * 86_400_000_000)
         request = made.request(as_of_us=as_of)
-        found = list(rows(expiration_schedule(request_with(request, window), interval=Interval.WEEK)))
+        found = list(rows(expiration_schedule(request_with(request, window), every=Every.WEEK)))
         assert {row["asset"] for row in found} == made.with_lots
         for asset in made.with_lots:
             lots = oracle.lots_by_expiry(made.book, asset, as_of)
@@ -245,11 +255,11 @@ def test_rule_cost(made: Made) -> None:
         for row in found
     }
     assert costs == oracle.rule_costs(made.book)
-    last = max(oracle.month_of(int(made.book.book_clock or 0)), max((row["month"] for row in found), default=""))
     for row in found:
-        budget = made.book.budgets.get((row["program"], row["rule"], row["asset"]))
-        if row["month"] == last:
-            assert row["consumed"] == (None if budget is None else budget.consumed)
+        name = (row["program"], row["rule"], row["asset"])
+        end = min(month_start_us(next_month(row["month"])) - 1, int(made.book.book_clock or 0))
+        expected = oracle.consumed(made.book, name, end) if name in made.book.budgets else None
+        assert row["consumed"] == expected
 
 
 def test_program_activity(made: Made) -> None:

@@ -11,10 +11,11 @@ import pytest
 from earnbook.ledger.schema import EntityType
 from earnbook.pipeline.errors import UntiedReport
 from earnbook.pipeline.reports import Report, ReportRequest
-from earnbook.pipeline.reports_journal import Owner, statement
+from earnbook.pipeline.reports_entries import Owner
 from earnbook.pipeline.reports_ledger import earn_burn, ledger_summary
 from earnbook.pipeline.reports_liability import liability, rollforward
 from earnbook.pipeline.reports_lots import breakage, expiration_schedule
+from earnbook.pipeline.reports_statement import statement
 from tests.support.book_maker import T0, make_small_book
 from tests.support.command_line import run_command
 

@@ -204,6 +204,23 @@ def rule_costs(book: LogicalBook) -> dict[tuple[str, str, str, str], Lines]:
     return {name: {line: amount for line, amount in cost.items() if amount} for name, cost in found.items()}
 
 
+def consumed(book: LogicalBook, name: tuple[str, str, str], until_us: int) -> int:
+    """What a budget (program, rule, asset) has consumed by a time: issued since its last reset, which comes first.
+
+    For budgets that began with the book and are reset as due work only.
+    """
+    program, rule, asset = name
+    resets = [
+        change.changed_at
+        for change in book.changes
+        if (change.state_type, change.entity[1], change.key) == ("budget", program, f"{rule}/{asset}")
+    ]
+    since = max((at for at in resets if at <= until_us), default=0)
+    own = [e for e in book.entries if (e.program, e.rule, e.asset) == name and since <= e.created_at <= until_us]
+    measured = (line for e in own if e.action_type in ("CREDIT", "SETTLE") for line in _lines_of(e))
+    return sum(amount for line, amount in measured if line == "issued")
+
+
 # --- tiers ----------------------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,10 @@ environment (`EARNBOOK_BOOK`, `EARNBOOK_CONFIG`). Everything here is checked bef
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -266,6 +268,23 @@ class _DurationSeconds(click.ParamType[float]):
             self.fail(f"{value!r} is negative. Write a duration like 90s or 1h30m.", param, ctx)
         return microseconds / 1_000_000
 
+
+class _Amount(click.ParamType[Decimal]):
+    """A signed amount in asset units, exact: plain digits, no exponents."""
+
+    name = "amount"
+    _digits_max = 28
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        if isinstance(value, Decimal):
+            return value
+        if not re.fullmatch(r"[+-]?\d+(\.\d+)?", value, flags=re.ASCII) or len(value) > self._digits_max:
+            self.fail(f"{value!r} is no amount. Write an amount in asset units like -12.50.", param, ctx)
+        return Decimal(value)
+
+
+AMOUNT = _Amount()
+"""A signed amount in asset units."""
 
 TIME = _Time()
 """A time; a date alone means its first instant."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import click
 
-from earnbook.jobs.options import TIME, TIME_TO, Output
+from earnbook.jobs.options import AMOUNT, TIME, TIME_TO, Output
 from earnbook.jobs.output import progress_listener, say
 from earnbook.jobs.report_html import command as html_command
 from earnbook.jobs.report_options import (
@@ -183,8 +183,8 @@ def statement_command(request: ReportRequest, owner: Owner | None, bucket: Bucke
 @click.option("--reference", metavar="ID", help="Only entries with this reference id.")
 @click.option("--event-from", "event_from_us", type=TIME, help="First event_timestamp, inclusive.")
 @click.option("--event-to", "event_to_us", type=TIME_TO, help="Last event_timestamp, inclusive.")
-@click.option("--min", "amount_min", type=Decimal, help="Smallest signed amount of a posting.")
-@click.option("--max", "amount_max", type=Decimal, help="Largest signed amount of a posting.")
+@click.option("--min", "amount_min", type=AMOUNT, help="Smallest signed amount of a posting.")
+@click.option("--max", "amount_max", type=AMOUNT, help="Largest signed amount of a posting.")
 @click.option("--limit", type=click.IntRange(min=1), default=JOURNAL_LIMIT_DEFAULT, show_default=True, metavar="N")
 @report_options("from", "to", "program", "asset")
 def journal_command(

@@ -109,3 +109,65 @@ def test_a_movement_that_its_type_cannot_have_refuses_the_report(tmp_path: Path)
     refused = run_command("report", "ledger-summary", "--book", path)
     assert refused.exit_code == 3
     assert "action type 13 has accounts that its type cannot have" in refused.stderr
+
+
+def test_a_journal_takes_exact_signed_amounts_and_nothing_else(book: Path) -> None:
+    taken = run_command("report", "journal", "--book", book, "--asset", "PTS", "--max", "-9.00", "--format", "ndjson")
+    amounts = [json.loads(line)["amount"] for line in taken.stdout.splitlines()]
+    assert amounts == ["-29.00", "-9.00", "-30.00"]
+    for wrong in ("ten", "nan", "1e9", "1_000", "9" * 40):
+        refused = run_command("report", "journal", "--book", book, "--min", wrong)
+        assert refused.exit_code == 2
+        assert "Write an amount in asset units like -12.50" in refused.stderr
+
+
+def test_a_statement_needs_one_owner_and_a_wallet_has_one_too(book: Path) -> None:
+    assert run_command("report", "statement", "--book", book).exit_code == 2
+    both = run_command("report", "statement", "--book", book, "--participant", "alice", "--wallet", "loyalty")
+    assert both.exit_code == 2
+    assert "Give one of --participant, --group and --wallet." in both.stderr
+    wallet = run_command("report", "statement", "--book", book, "--wallet", "loyalty", "--format", "csv")
+    assert [line.split(",")[1:2] + line.split(",")[8:9] for line in wallet.stdout.splitlines()[1:]] == [
+        ["opening", "0"],
+        ["posting", "100"],
+        ["closing", "100"],
+    ]
+    nobody = run_command("report", "statement", "--book", book, "--participant", "carol")
+    assert nobody.exit_code == 1
+    assert "there is no participant 'carol'" in nobody.stderr
+
+
+def test_one_bucket_of_a_statement_leaves_out_the_others(book: Path) -> None:
+    options = ("--participant", "alice", "--bucket", "DEFERRED", "--format", "json")
+    rows = json.loads(run_command("report", "statement", "--book", book, *options).stdout)
+    shown = [(row["line"], row["action_type"], row["amount"], row["balance"]) for row in rows]
+    assert shown == [
+        ("opening", None, None, "0.00"),
+        ("posting", "CREDIT", "5.00", "5.00"),
+        ("posting", "MATURITY", "-5.00", "0.00"),
+        ("closing", None, None, "0.00"),
+    ]
+
+
+def test_program_activity_since_leaves_out_what_has_rested(book: Path) -> None:
+    def programs(*options: str) -> list[str]:
+        shown = run_command("report", "program-activity", "--book", book, "--format", "ndjson", *options)
+        return [json.loads(line)["program"] for line in shown.stdout.splitlines()]
+
+    assert set(programs("--since", "2026-01-11")) == {"loyalty"}
+    assert programs("--since", "2026-02-01") == []
+
+
+def test_an_empty_report_is_a_table_with_its_columns(book: Path) -> None:
+    shown = run_command("report", "tier-movements", "--book", book, "--format", "csv")
+    assert shown.stdout.splitlines() == ["program,tier,from_level,to_level,direction,movements,participants"]
+    assert run_command("report", "tier-distribution", "--book", book).exit_code == 0
+
+
+def test_bounds_that_exclude_each_other_and_unknown_names_are_refused(book: Path) -> None:
+    after = run_command("report", "rollforward", "--book", book, "--from", "2026-02-01", "--to", "2026-01-01")
+    assert (after.exit_code, "--from is after --to" in after.stderr) == (1, True)
+    rule = run_command("report", "rule-cost", "--book", book, "--rule", "nope")
+    assert (rule.exit_code, "there is no rule 'nope'" in rule.stderr) == (1, True)
+    event = run_command("report", "journal", "--book", book, "--event", "nope")
+    assert (event.exit_code, "there is no event 'nope'" in event.stderr) == (1, True)

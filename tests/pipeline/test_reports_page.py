@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -261,6 +262,17 @@ def test_a_book_without_records_has_a_page_too(tmp_path: Path) -> None:
 def test_what_is_no_book_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="there is no book"):
         report_page(tmp_path / "none.duckdb")
+
+
+def test_a_damaged_book_has_no_page(book: Path, tmp_path: Path) -> None:
+    damaged, page = tmp_path / "damaged.duckdb", tmp_path / "page.html"
+    shutil.copy(book, damaged)
+    with duckdb.connect(damaged) as connection:
+        connection.execute("UPDATE store.movements SET amount = amount + 1 WHERE entry_seq = 1")
+    refused = run_command("report", "html", "--book", damaged, "-o", page)
+    assert refused.exit_code == 3
+    assert "earnbook verify" in refused.stderr
+    assert not page.exists()
 
 
 def test_without_the_extra_it_says_what_to_install(book: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,16 @@ class _Use:
     consumed: int
 
 
+class _Span(NamedTuple):
+    """A budget in force at a time; it measures the entries after `after`."""
+
+    number: int
+    rule: int
+    asset: int
+    limit: int
+    after: int
+
+
 class _Rule(NamedTuple):
     key: str
     program: int
@@ -197,37 +207,45 @@ def _add_suppressed(
 
 def _uses(book: ReportBook, until_us: int, bound: int) -> Mapping[tuple[int, int], _Use]:
     """By rule and asset the budget at a time: what its rule issued since its last reset up to then (I14)."""
+    spans = _spans(book, until_us)
+    if not spans:
+        return {}
+    listed = ", ".join(str((span.number, span.rule, span.asset, span.after)) for span in spans)
+    # Only what came after the earliest of the resets is read.
+    query = f"""
+        SELECT number, sum(amount) FROM (
+            SELECT s.number, m.entry_seq, greatest(sum({SETTLED_DELTA}), 0) AS amount
+            FROM (VALUES {listed}) AS s(number, rule, asset, after)
+            JOIN store.actions AS a ON a.rule = s.rule AND a.asset = s.asset
+            JOIN store.movements AS m ON m.action = a.number AND m.asset = s.asset AND m.entry_seq > s.after
+            WHERE m.entry_type IN {_ISSUING} AND m.entry_seq > {min(span.after for span in spans)}
+                AND m.entry_seq <= {bound}
+            GROUP BY s.number, m.entry_seq
+        ) GROUP BY number
+    """
+    consumed = {int(number): int(amount) for number, amount in book.connection.execute(query).fetchall()}
+    return {(span.rule, span.asset): _Use(limit=span.limit, consumed=consumed.get(span.number, 0)) for span in spans}
+
+
+def _spans(book: ReportBook, until_us: int) -> list[_Span]:
+    """The budgets in force at a time."""
     batch, change = batch_at(book.connection, until_us), last_change(book.connection, until_us)
     query = f"""
         WITH newest AS (
             SELECT rule, asset, max(number) AS number FROM store.budget_starts
             WHERE started_at <= {until_us} GROUP BY rule, asset
-        ), lives AS (
-            SELECT b.number, b.rule, b.asset, b.started_entry FROM store.budget_starts AS b JOIN newest USING (number)
-            WHERE b.schedule <> '{ENDED}'
         ), resets AS (
             SELECT key AS number, arg_max(reset_after, change_seq) AS entry_seq FROM store.full_changes
             WHERE state_type = {StateType.BUDGET} AND change_seq <= {change} GROUP BY key
         ), terms AS (
             SELECT budget AS number, arg_max(limit_minor, batch) AS limit_minor FROM store.budget_terms
             WHERE batch <= {batch} GROUP BY budget
-        ), spans AS (
-            SELECT l.number, l.rule, l.asset, t.limit_minor, greatest(l.started_entry, r.entry_seq) AS after
-            FROM lives AS l JOIN terms AS t USING (number) LEFT JOIN resets AS r USING (number)
-        ), measured AS (
-            SELECT s.number, greatest(sum({SETTLED_DELTA}), 0) AS amount
-            FROM spans AS s JOIN store.actions AS a ON a.rule = s.rule AND a.asset = s.asset
-            JOIN store.movements AS m ON m.action = a.number AND m.asset = s.asset AND m.entry_seq > s.after
-            WHERE m.entry_type IN {_ISSUING} AND m.entry_seq <= {bound}
-            GROUP BY s.number, m.entry_seq
         )
-        SELECT s.rule, s.asset, s.limit_minor, coalesce(sum(m.amount), 0)
-        FROM spans AS s LEFT JOIN measured AS m USING (number) GROUP BY s.rule, s.asset, s.limit_minor
+        SELECT b.number, b.rule, b.asset, t.limit_minor, greatest(b.started_entry, coalesce(r.entry_seq, 0))
+        FROM store.budget_starts AS b JOIN newest USING (number) JOIN terms AS t USING (number)
+        LEFT JOIN resets AS r USING (number) WHERE b.schedule <> '{ENDED}' ORDER BY b.number
     """
-    return {
-        (int(rule), int(asset)): _Use(limit=int(limit), consumed=int(consumed))
-        for rule, asset, limit, consumed in book.connection.execute(query).fetchall()
-    }
+    return [_Span(*map(int, row)) for row in book.connection.execute(query).fetchall()]
 
 
 def _tie_budgets(book: ReportBook, uses: Mapping[tuple[int, int], _Use]) -> None:

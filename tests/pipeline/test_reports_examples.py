@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from earnbook.pipeline.reports import ReportRequest
@@ -118,3 +120,12 @@ def test_p5_a_rule_without_a_budget_has_no_use(e5: Path) -> None:
         ("15.00", None, None),
         ("1.00", None, None),
     ]
+
+
+def test_p5_a_budget_that_says_other_than_its_rule_issued_refuses_the_report(e5: Path, tmp_path: Path) -> None:
+    bent = Path(shutil.copy(e5, tmp_path / "bent.duckdb"))
+    with duckdb.connect(bent) as connection:
+        connection.execute("UPDATE store.budgets SET consumed = consumed + 1")
+    refused = run_command("report", "rule-cost", "--book", bent)
+    assert (refused.exit_code, refused.stdout) == (3, "")
+    assert "rule promo issued 1000 since the last reset, its budget has 1001 consumed" in refused.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from earnbook.pipeline.automations import Automations
 from earnbook.pipeline.config import AdvanceRequest, ClockMode, RunReport, RunRequest
 from earnbook.pipeline.drive import advance, run
 from earnbook.pipeline.errors import Refused
@@ -176,6 +177,24 @@ def test_a_threshold_is_crossed_over_runs_and_counts_its_events(tmp_path: Path, 
         f"earnbook:auto:{automation[0]}:2026-01-06T12:00:00Z:{automation[1]}:2",
     ]
     assert shop.findings() == []
+
+
+def test_a_counter_that_crosses_nothing_does_not_stop_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops: list[int] = []
+    follow = Automations.follow
+
+    def counted(automations: Automations) -> None:
+        stops.append(1)
+        follow(automations)
+
+    monkeypatch.setattr(Automations, "follow", counted)
+    shop = Shop(tmp_path, _automation("spend", THRESHOLD))
+    shop.run(*(event(f"01-{day:02}", "alice", f"e{day}") for day in range(2, 12)), kernel=True)
+    assert shop.sent() == [("spend", "alice", "01-03")]
+    # The first event makes the participant, the second crosses.
+    assert len(stops) == 2
 
 
 def test_new_definitions_come_after_what_fell_due_under_the_old_ones(tmp_path: Path) -> None:

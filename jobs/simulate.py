@@ -26,6 +26,7 @@ from earnbook.pipeline.compare import Comparison
 from earnbook.pipeline.config import BATCH_RECORDS_DEFAULT, ClockMode, Order, RunRequest
 from earnbook.pipeline.show import Shown
 from earnbook.pipeline.simulate import Side, SimulateRequest, Simulation, simulate
+from earnbook.pipeline.simulate_page import simulation_page
 from earnbook.pipeline.summary import report_document, summarise
 
 EXIT_CONDITION_MET = 4
@@ -112,6 +113,13 @@ class _Against(click.ParamType["str | Path"]):
     help="Write each part of the comparison to a file in DIR: Parquet, or --format csv|ndjson|json.",
 )
 @click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the comparison as one HTML page; needs earnbook[html].",
+)
+@click.option(
     "--rows",
     "rows_shown",
     type=click.IntRange(min=1),
@@ -149,6 +157,7 @@ def command(
     results: Path | None,
     keep: Path | None,
     directory: Path | None,
+    page: Path | None,
     rows_shown: int,
     fail_on: str | None,
     lock_wait_seconds: float,
@@ -167,9 +176,10 @@ def command(
       earnbook simulate --config config/ --against proposed/ --clock event events/2026-*.ndjson
       earnbook simulate --book shop.duckdb --config proposed/ --against actual events/2026-01.ndjson
       earnbook simulate --config a/ --against b/ --clock event --to compared/ --format csv events.ndjson
+      earnbook simulate --config a/ --against b/ --clock event --html compared.html events.ndjson
     """
-    if directory is not None and against is None:
-        raise click.UsageError("--to writes a comparison; add --against actual or --against DIR.")
+    if (directory is not None or page is not None) and against is None:
+        raise click.UsageError("--to and --html write a comparison; add --against actual or --against DIR.")
     clock_mode, clock_fixed_us = clock
     no_horizon, horizon_us = horizon if horizon is not None else (False, None)
     with progress_listener(output) as progress, results_file(results) as results_listener:
@@ -212,7 +222,9 @@ def command(
         return
     if directory is not None:
         _write_parts(output, comparison, directory)
-    if directory is None or output.path is not None:
+    if page is not None:
+        page.write_text(simulation_page(simulation), encoding="utf-8", newline="\n")
+    if output.path is not None or (directory is None and page is None):
         shown = comparison.parts if output.format is not Format.TABLE else comparison.first_rows(rows_shown)
         write_shown(output, Shown(title="Comparison", sections=shown))
     if comparison.is_empty:

@@ -52,6 +52,11 @@ def report_page(book: Path) -> str:
         MissingExtra: the libraries of `earnbook[html]` are not installed.
         EarnbookError: the book cannot be read, or one of its reports does not tie.
     """
+    return draw_page(page_of(read_page_reports(book)))
+
+
+def draw_page(page: Page) -> str:
+    """A page as HTML; raises MissingExtra where the libraries of `earnbook[html]` are not installed."""
     try:
         from earnbook.pipeline.reports_page_html import render_page
     except ModuleNotFoundError as error:
@@ -60,7 +65,7 @@ def report_page(book: Path) -> str:
         raise MissingExtra(
             f"a page is drawn with {error.name}, which is not installed", "Run: pip install 'earnbook[html]'"
         ) from error
-    return render_page(page_of(read_page_reports(book)))
+    return render_page(page)
 
 
 def read_page_reports(book: Path) -> PageReports:

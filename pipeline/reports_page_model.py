@@ -124,6 +124,9 @@ class Page:
     subtitle: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[PageSection, ...]
+    kind: str = "Rewards book"
+    source: str = "the reports of this book"
+    """What the figures are taken from, in words."""
 
 
 def rows_of(report: Report) -> list[Row]:

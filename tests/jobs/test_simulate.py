@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,21 @@ def test_parts_are_files_and_a_difference_can_fail_the_job(tmp_path: Path, base:
     shown = run_command("simulate", *sides, "--rows", "1", log)
     assert "Records (1 of 3)" in shown.stdout
     assert run_command("simulate", "--config", base, "--to", tmp_path / "no", log).exit_code == 2
+
+
+def test_a_page_shows_both_sides_and_escapes_them(tmp_path: Path, base: Path, log: Path) -> None:
+    hostile = write_config(tmp_path / "<b>.yaml", cashback("0.015") | {"key": "<i>&"}, SPEND, cashback("0.01"))
+    page = tmp_path / "page.html"
+    sides = ("--config", base, "--against", hostile, "--clock", "event", "--html", page)
+    result = run_command("simulate", *sides, log)
+    assert (result.exit_code, result.stdout) == (0, "")
+    text = page.read_text(encoding="utf-8")
+    assert "with " + str(base) in text
+    assert "&lt;b&gt;.yaml" in text
+    assert "&lt;i&gt;&amp;" in text
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert re.search(r"<td[^>]*>5.00</td>", text)
+    assert not re.search(r"(src|href)=.https?:", text)
+    assert run_command("simulate", *sides, log).exit_code == 0
+    assert page.read_text(encoding="utf-8") == text

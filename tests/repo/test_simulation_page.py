@@ -28,3 +28,4 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, monkeypatch: p
         assert result.exit_code == 0, f"{command}\n{result.stderr}"
         assert_shows(result.stdout + result.stderr, expected)
     assert len(list(Path("compared").iterdir())) == 5
+    assert "cashback" in Path("compared.html").read_text(encoding="utf-8")

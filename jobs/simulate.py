@@ -98,7 +98,11 @@ class _Against(click.ParamType["str | Path"]):
 )
 @max_generated_option
 @click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
-@click.option("--results", type=ResultsPath(), help="Write what became of each record: .ndjson, .csv or .parquet.")
+@click.option(
+    "--results",
+    type=ResultsPath(),
+    help="Write what became of each record (of the right side): .ndjson, .csv or .parquet.",
+)
 @click.option(
     "--keep",
     type=click.Path(dir_okay=False, path_type=Path),

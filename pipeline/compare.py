@@ -71,8 +71,11 @@ def _cut(part: Section, rows: int) -> Section:
 
 
 def compare_books(left: Path, right: Path, fork: Fork, *, settings: BookSettings | None = None) -> Comparison:
-    """Compares two committed books whose checkpoints are current, over all that came after the fork."""
-    config = (settings or BookSettings()).config()
+    """Compares two committed books whose checkpoints are current, over all that came after the fork.
+
+    What does not fit in memory is spilled beside the left one.
+    """
+    config = (settings or BookSettings()).config() | {"temp_directory": str(left.parent / "spilled")}
     lines = {side: _lines(path, fork) for side, path in (("l", left), ("r", right))}
     with duckdb.connect(":memory:", config=config) as connection:
         for side, path in (("l", left), ("r", right)):

@@ -128,8 +128,10 @@ def _against_ruleset(
     left, right = _start(request, folder / "left.duckdb"), folder / "right.duckdb"
     copy_book(left, right)
     fork = _fork(left)
+    # What became of each record is asked of what would be.
+    first = replace(request.run, results=None)
     sides = (
-        Side(name=_ruleset_name(request.run.config), report=run(replace(request.run, book=left), given=given)),
+        Side(name=_ruleset_name(request.run.config), report=run(replace(first, book=left), given=given)),
         Side(name=_ruleset_name(request.against), report=run(replace(request.run, book=right), given=other)),
     )
     return Simulation(sides=sides, comparison=compare_books(left, right, fork)), right
@@ -143,7 +145,8 @@ def _against_actual(request: SimulateRequest, given: Definitions | None, folder:
     span = find_span(left, request.run, given)
     cut_book(left, span.last_batch)
     copy_book(left, right)
-    wanted = replace(request.run, book=right)
+    # What the book's own definitions left out since then was consented to when they were loaded.
+    wanted = replace(request.run, book=right, prune=request.run.prune or given is None)
     if not request.has_clock:
         wanted = span.run_again(wanted)
     with open_book(left, mode=BookMode.READ) as book, book.session() as connection:

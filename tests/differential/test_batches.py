@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.support.engines import ENGINES, run_engine
 from tests.support.features import ABOUT_AUTOMATIONS, ABOUT_MONEY, Feature
-from tests.support.logical import LogicalBook, Run, Scenario, differences
+from tests.support.logical import Run, Scenario, differences, differences_of_cuts
 from tests.support.logs import cut_by_days, random_month, random_scenario
 from tests.support.oracle import run_oracle
 
@@ -33,7 +32,7 @@ def test_one_run_is_a_run_for_every_day(engine: str, seed: int, days: int) -> No
 def _compare_cuts(engine: str, seed: int, days: int) -> None:
     month = random_month(seed, 0, rows=100)
     run = ENGINES[engine]
-    assert _unequal(run(month), run(cut_by_days(month, days))) == []
+    assert differences_of_cuts(run(month), run(cut_by_days(month, days))) == []
 
 
 @pytest.mark.parametrize("seed, batch_records", [(0, 1), (0, 7), (3, 5)])
@@ -46,7 +45,7 @@ def test_the_size_of_batches_changes_nothing(seed: int, batch_records: int) -> N
 @pytest.mark.parametrize("seed, days", [(seed, 1) for seed in range(20)])
 def test_one_run_about_money_is_a_run_for_every_day_for_the_oracle(seed: int, days: int) -> None:
     month = random_month(seed, 2, rows=80, features=ABOUT_MONEY)
-    assert _unequal(run_oracle(month), run_oracle(cut_by_days(month, days))) == []
+    assert differences_of_cuts(run_oracle(month), run_oracle(cut_by_days(month, days))) == []
 
 
 @pytest.mark.parametrize("seed, batch_records", [(0, 1), (1, 7), (5, 3)])
@@ -79,11 +78,3 @@ def test_the_same_rows_again_change_nothing(engine: str, seed: int) -> None:
     )
     twice = ENGINES[engine](replayed)
     assert differences(once, replace(twice, rejects=once.rejects, counts=once.counts)) == []
-
-
-def _unequal(left: LogicalBook, right: LogicalBook) -> list[str]:
-    """Differences but for the place of rejects, which are compared as a set of (row, reason) (§4.5)."""
-    reasons = [Counter(reject.reason for reject in book.rejects) for book in (left, right)]
-    found = [] if reasons[0] == reasons[1] else [f"rejects: {reasons[0]} / {reasons[1]}"]
-    same_counts = replace(right, rejects=left.rejects, counts=left.counts)
-    return found + differences(left, same_counts)

@@ -301,6 +301,15 @@ def test_mistakes_of_definitions_are_reported_and_leave_nothing(tmp_path: Path, 
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_what_the_book_archived_with_consent_is_decided_again_without_asking(tmp_path: Path, book: Path) -> None:
+    fewer = write_config(tmp_path / "fewer.yaml", cashback("0.01"))
+    more = tmp_path / "more.ndjson"
+    more.write_text(event("e4", 4, "10.00"), encoding="utf-8")
+    arguments = ("--book", book, "--config", fewer, "--clock", "event", "--prune", more)
+    assert run_command("run", *arguments).exit_code == 0
+    assert is_empty(compared("--book", book, "--against", "actual", more))
+
+
 def test_rules_that_are_left_out_need_consent(tmp_path: Path, book: Path, log: Path) -> None:
     fewer = write_config(tmp_path / "fewer.yaml", SPEND)
     arguments = ("--book", book, "--config", fewer, "--against", "actual")
@@ -310,7 +319,8 @@ def test_rules_that_are_left_out_need_consent(tmp_path: Path, book: Path, log: P
 
 
 def test_parts_are_files_and_a_difference_can_fail_the_job(tmp_path: Path, base: Path, better: Path, log: Path) -> None:
-    sides = ("--config", base, "--against", better, "--clock", "event", "--fail-on", "difference")
+    results = tmp_path / "results.csv"
+    sides = ("--config", base, "--against", better, "--clock", "event", "--fail-on", "difference", "--results", results)
     for format_ in ("csv", "parquet"):
         folder = tmp_path / format_
         result = run_command("simulate", *sides, "--to", folder, "--format", format_, log)
@@ -322,6 +332,7 @@ def test_parts_are_files_and_a_difference_can_fail_the_job(tmp_path: Path, base:
     assert (header, row) == ("kind,holder,asset,left,right,delta", "PARTICIPANT,alice,EUR,3.33,5.00,1.67")
     table = pq.read_table(tmp_path / "parquet" / "records.parquet")
     assert [str(value) for value in table["delta_net"].to_pylist()] == ["0.50", "0.17", "1.00"]
+    assert len(results.read_text(encoding="utf-8").splitlines()) == 4
     shown = run_command("simulate", *sides, "--rows", "1", log)
     assert "Records (1 of 3)" in shown.stdout
     assert run_command("simulate", "--config", base, "--to", tmp_path / "no", log).exit_code == 2

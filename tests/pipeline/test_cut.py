@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -16,10 +18,11 @@ from earnbook.pipeline.schema import BATCH_TABLES
 from earnbook.pipeline.store_tables import BOOK_TABLES
 from earnbook.pipeline.verify import verify_book
 from tests.support.engines import run_request
-from tests.support.features import ABOUT_MONEY, EVERYTHING, Features
+from tests.support.features import ABOUT_MONEY, EVERYTHING
 from tests.support.fingerprint import unequal_tables
 from tests.support.logical import Scenario
 from tests.support.logs import cut_by_days, random_month
+from tests.support.years import random_year
 
 
 def _seals(book: Path) -> list[tuple[object, ...]]:
@@ -40,10 +43,17 @@ def _days(folder: Path, scenario: Scenario) -> tuple[Path, dict[int, Path]]:
     return book, stood
 
 
-@pytest.mark.parametrize("seed, features", [(3, EVERYTHING), (6, EVERYTHING), (1, ABOUT_MONEY)])
-def test_the_book_as_of_every_batch_is_the_book_of_that_day(tmp_path: Path, seed: int, features: Features) -> None:
-    book, stood = _days(tmp_path, cut_by_days(random_month(seed, 1, rows=120, features=features), 6))
-    assert len(stood) > 3
+LOGS = {
+    "everything": cut_by_days(random_month(3, 1, rows=120, features=EVERYTHING), 8),
+    "money": cut_by_days(random_month(1, 1, rows=120, features=ABOUT_MONEY), 8),
+    "a year": cut_by_days(random_year(9, 1, rows=80), 120),
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_the_book_as_of_every_batch_is_the_book_of_that_day(tmp_path: Path, name: str) -> None:
+    book, stood = _days(tmp_path, LOGS[name])
+    assert len(stood) > 2
     for batch, then in stood.items():
         cut = tmp_path / f"cut-{batch}.duckdb"
         copy_book(book, cut)
@@ -51,6 +61,22 @@ def test_the_book_as_of_every_batch_is_the_book_of_that_day(tmp_path: Path, seed
         assert _seals(cut) == _seals(then)
         assert unequal_tables(cut, then) == []
         assert verify_book(cut).findings == ()
+
+
+def test_a_copy_has_what_the_last_writer_logged_and_did_not_move_into_the_file(tmp_path: Path) -> None:
+    book, _ = _days(tmp_path, random_month(3, 1, rows=20))
+    script = f"""
+import duckdb, os
+connection = duckdb.connect({str(book)!r}, config={{"checkpoint_threshold": "1GB"}})
+connection.execute("UPDATE store.meta SET created_by = 'who was killed'")
+os._exit(0)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    before = book.read_bytes()
+    copy_book(book, tmp_path / "copy.duckdb")
+    assert book.read_bytes() == before
+    with duckdb.connect(tmp_path / "copy.duckdb") as connection:
+        assert connection.execute("SELECT created_by FROM store.meta").fetchall() == [("who was killed",)]
 
 
 def test_batch_0_is_the_empty_book_and_a_batch_that_is_not_there_is_refused(tmp_path: Path) -> None:

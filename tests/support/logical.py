@@ -19,6 +19,7 @@ What the reader of an engine's book must fill, once that engine has the feature:
 
 from __future__ import annotations
 
+from collections import Counter as Bag
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
@@ -451,6 +452,13 @@ def differences(left: LogicalBook, right: LogicalBook, *, limit: int = 12) -> li
     for part in fields(LogicalBook):
         found.extend(_part_differences(part.name, getattr(left, part.name), getattr(right, part.name)))
     return found[:limit]
+
+
+def differences_of_cuts(left: LogicalBook, right: LogicalBook) -> list[str]:
+    """Differences but for counts and the place of rejects, which are compared as a set of (row, reason) (§4.5)."""
+    reasons = [Bag(reject.reason for reject in book.rejects) for book in (left, right)]
+    found = [] if reasons[0] == reasons[1] else [f"rejects: {reasons[0]} / {reasons[1]}"]
+    return found + differences(left, replace(right, rejects=left.rejects, counts=left.counts))
 
 
 def _part_differences(name: str, left: object, right: object) -> Iterator[str]:

@@ -40,6 +40,9 @@ from earnbook.pipeline.stream_source import Backlog, StreamSource
 
 EXIT_INTERRUPTED = 130
 
+KAFKA = "kafka://"
+"""How the address of topics begins."""
+
 
 @click.command("stream")
 @click.argument("source_path", metavar="SOURCE")
@@ -54,6 +57,12 @@ EXIT_INTERRUPTED = 130
     "--input-format",
     type=click.Choice(["ndjson", "csv", "parquet", "arrow"]),
     help="Format of a folder's files; else by file ending.",
+)
+@click.option(
+    "--kafka-config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Settings of the Kafka client, key=value lines: security, group.id and others of librdkafka.",
 )
 @click.option("--program", metavar="KEY", help="Program of records that name none.")
 @clock_option
@@ -142,6 +151,7 @@ def command(
     replay: bool,
     mapping: str | None,
     input_format: str | None,
+    kafka_config: Path | None,
     program: str | None,
     clock: tuple[ClockMode, int | None],
     horizon: tuple[bool, int] | None,
@@ -163,22 +173,31 @@ def command(
 ) -> None:
     """Decide records as they arrive and commit them to a book, batch by batch.
 
-    SOURCE is - for NDJSON lines on standard input, a named pipe, or a folder into which files are moved. The order of
-    the log is that of arrival. Each batch is committed together with the position behind it, so that whatever stops
-    the stream, the same command goes on where the book stands. SIGTERM and Ctrl-C commit what has arrived, then end it.
+    SOURCE is - for NDJSON lines on standard input, a named pipe, a folder into which files are moved, or topics of
+    Kafka (kafka://BROKER:PORT/TOPIC; needs earnbook[kafka]). The order of the log is that of arrival. Each batch is
+    committed together with the position behind it, so that whatever stops the stream, the same command goes on where
+    the book stands. SIGTERM and Ctrl-C commit what has arrived, then end it.
 
     \b
     Examples:
       tail -F events.ndjson | earnbook stream - --config config/ --book shop.duckdb --clock event
       earnbook stream - --book shop.duckdb --replay --max-delay 200ms < events.ndjson
       earnbook stream /run/events.fifo --book shop.duckdb --idle-advance 60s --log-format json
+      earnbook stream kafka://broker-1:9092,broker-2:9092/orders --book shop.duckdb --kafka-config client.properties
       earnbook stream inbox/ --book shop.duckdb --clock event --metrics /var/lib/node_exporter/earnbook.prom
     """
     clock_mode, clock_fixed_us = clock
     no_horizon, horizon_us = horizon if horizon is not None else (False, None)
     log = _json_log(output) if log_format == "json" else _text_log(output)
     is_read_alone = mapping is None and input_format is None
-    source = _open_source(source_path, name=name, replay=replay, is_read_alone=is_read_alone)
+    if source_path.startswith(KAFKA):
+        if replay or not is_read_alone:
+            raise click.UsageError("--replay is for lines, --source and --input-format are for a folder.")
+        source = _open_kafka(source_path, name=name, config=kafka_config)
+    elif kafka_config is not None:
+        raise click.UsageError(f"--kafka-config is for {KAFKA}BROKER:PORT/TOPIC.")
+    else:
+        source = _open_source(source_path, name=name, replay=replay, is_read_alone=is_read_alone)
     if metrics is not None:
         log = _with_metrics(log, StreamMetrics(source.name), metrics, output)
     request = StreamRequest(
@@ -234,8 +253,24 @@ def _open_source(path: str, *, name: str | None, replay: bool, is_read_alone: bo
     raise _unusable(f"{path} is no stream.")
 
 
+def _open_kafka(address: str, *, name: str | None, config: Path | None) -> StreamSource:
+    """The topics that an address names."""
+    try:
+        from earnbook.pipeline.stream_kafka import KafkaSource, parse_address, read_settings
+    except ImportError as error:
+        raise click.UsageError("Kafka needs a library: pip install 'earnbook[kafka]'.") from error
+    try:
+        brokers, topics = parse_address(address)
+        settings = read_settings(config) if config is not None else {}
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+    settings = {"bootstrap.servers": brokers, **settings}
+    return KafkaSource(topics, name=name or f"kafka:{','.join(sorted(topics))}", settings=settings)
+
+
 def _unusable(why: str) -> click.BadParameter:
-    return click.BadParameter(f"{why} Give - for standard input, a named pipe, or a folder.", param_hint="SOURCE")
+    hint = f"Give - for standard input, a named pipe, a folder, or {KAFKA}BROKER:PORT/TOPIC."
+    return click.BadParameter(f"{why} {hint}", param_hint="SOURCE")
 
 
 def _with_metrics(log: BatchListener, metrics: StreamMetrics, path: Path, output: Output) -> BatchListener:

@@ -408,7 +408,7 @@ SELECT store.uuid5(p.id, e.idempotency_key) AS id, e.log_seq, b.batch, p.id AS p
     store.instant(e.event_timestamp) AS event_timestamp, e.event_data, e.late,
     coalesce(g.generation, CAST(0 AS TINYINT)) AS generation, g.parent_event_id, g.automation_id, g.automation,
     s.name AS source,
-    nullif(e.source_row, 0) AS source_row
+    CASE WHEN e.source > 0 THEN e.source_row END AS source_row
 FROM store.events AS e
 JOIN store.program_list AS p ON p.number = e.program
 LEFT JOIN store.holder_list AS h ON h.number = e.holder
@@ -421,7 +421,7 @@ CREATE OR REPLACE VIEW main.operations AS
 SELECT store.uuid5(o.namespace, o.name) AS id, o.log_seq, b.batch, store.operation_type_name(o.type) AS type,
     o.program_id, o.program_key AS program,
     o.idempotency_key, store.instant(o.effective_at) AS effective_at, o.fields, o.late, s.name AS source,
-    nullif(o.source_row, 0) AS source_row
+    CASE WHEN o.source > 0 THEN o.source_row END AS source_row
 FROM store.operation_list AS o
 LEFT JOIN store.sources AS s ON s.number = o.source
 LEFT JOIN store.log_batches AS b ON o.log_seq BETWEEN b.first_log_seq AND b.last_log_seq;

@@ -27,6 +27,7 @@ HOMES = {
     "matplotlib": ("pipeline/reports_page_charts.py",),
     "jinja2": ("pipeline/reports_page_html.py",),
     "markupsafe": ("pipeline/reports_page_html.py",),
+    "confluent_kafka": ("pipeline/stream_kafka.py",),
     "celpy": ("rules/parse*.py",),
     "lark": ("rules/parse*.py",),
     "yaml": ("rules/definitions_read.py",),

@@ -19,6 +19,7 @@ import pyarrow as pa
 from earnbook.ledger.schema import (
     Bucket,
     ChangeOperation,
+    DueSource,
     EntityType,
     HolderField,
     MemberStatus,
@@ -34,7 +35,7 @@ from earnbook.pipeline.store_tables import ObjectKind
 from earnbook.rules.models_tiers import Reward
 from tests.support.bulk_engine import LogResult
 from tests.support.bulk_values import cell_text, plain_number, wide_integer
-from tests.support.logical import Account, Change, Entity, Record, RecordOutcome
+from tests.support.logical import Account, Change, Entity, Record, RecordOutcome, Tier
 
 Row = dict[str, Any]
 SYSTEM = {1: "SYSTEM_ISSUANCE", 2: "SYSTEM_REDEMPTION", 3: "SYSTEM_BREAKAGE"}
@@ -101,6 +102,12 @@ class Rows:
             return "PROGRAM", self.program(-number)
         holder = self.holders[number]
         return EntityType(holder["kind"]).name, holder["external_id"]
+
+    def tier_row(self, level: int, row: Row) -> Tier:
+        """The level with a number, with its dates in a row of `tiers` or `tier_changes`."""
+        dates = {name: row[name] for name in ("acquired_at", "expires_at", "own_expiry", "downgrade_at")}
+        noted = row["noted_level"]
+        return Tier(level=self.names[level - 1][1], noted_level=self.names[noted - 1][1] if noted else None, **dates)
 
     def participant(self, number: int) -> str | None:
         """A participant's external id, None for 0."""
@@ -211,6 +218,7 @@ def changes_of(rows: Rows, program_statuses: Mapping[str, str]) -> tuple[Change,
     """The change log (§18.5); `program_statuses` are those that the definitions state."""
     details = {row["change_seq"]: row for row in rows["change_details"]}
     due = {row["change_seq"]: row for row in rows["due_changes"]}
+    levels = {row["change_seq"]: row for row in rows["tier_changes"]}
     before: dict[tuple[int, int, int], Row] = {}
     statuses = dict(program_statuses)
     found = []
@@ -240,9 +248,19 @@ def changes_of(rows: Rows, program_statuses: Mapping[str, str]) -> tuple[Change,
                 rule=None if action is None else rows.rule(action.rule).key,
                 action_index=None if action is None else action.action_index,
                 changed_at=_changed_at(rows, row, due),
+                tier=rows.tier_row(row["value"], levels[row["change_seq"]]) if row["change_seq"] in levels else None,
+                due_object=_due_object(rows, due.get(row["change_seq"])),
             )
         )
     return tuple(found)
+
+
+def _due_object(rows: Rows, cause: Row | None) -> str | None:
+    """The tier type that a change made by due work follows from."""
+    if cause is None or cause["kind"] != DueSource.TIER:
+        return None
+    tier = rows.tiers[cause["object"] - 1]
+    return f"{rows.program(tier.program)}/{tier.key}"
 
 
 def _changed_at(rows: Rows, row: Row, due: Mapping[int, Row]) -> int:

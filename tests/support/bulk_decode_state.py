@@ -106,11 +106,8 @@ def _budgets(rows: Rows) -> Iterator[tuple[tuple[str, str, str], Budget]]:
 def _tiers(rows: Rows) -> Iterator[tuple[tuple[str | None, str, str], Tier]]:
     for row in rows.state("tiers"):
         tier = rows.tiers[row["tier"] - 1]
-        level = rows.names[row["level"] - 1][1]
-        yield (
-            (rows.participant(row["holder"]), rows.program(tier.program), tier.key),
-            Tier(level=level, acquired_at=row["acquired_at"], expires_at=row["expires_at"]),
-        )
+        name = (rows.participant(row["holder"]), rows.program(tier.program), tier.key)
+        yield name, rows.tier_row(row["level"], row)
 
 
 def _schedule(rows: Rows) -> Iterator[tuple[str, Scheduled]]:

@@ -189,6 +189,7 @@ class BulkEngine:
         named = prefetch_records(self._connection, engine, given.rows, has_holders=False)
         if loads:
             engine.begin_budgets(self.registry, first_at)
+        engine.start_periods(first_at if loads else book_clock)
         return engine.execute(
             given, named, batch=number, base=base, until=until, sources=_SOURCES, generated_max=GENERATED_MAX
         )

@@ -56,6 +56,11 @@ TIME: Features = frozenset({Feature.LIFECYCLE, Feature.AUTOMATION})
 EVERYTHING: Features = frozenset(Feature) - TIME
 """What happens within a month; `TIME` is drawn for itself, since it needs a year."""
 
+ABOUT_LEVELS: Features = frozenset(
+    {Feature.LIFECYCLE, Feature.RETRY, Feature.STATE, Feature.WINDOWS, Feature.MEMBERS, Feature.TARGETS}
+)
+"""What meets the lifecycle of tiers most."""
+
 ABOUT_MONEY: Features = frozenset({Feature.MONEY, Feature.REWARDS, Feature.HOLDS, Feature.MEMBERS, Feature.GROUPS})
 """What meets the operations on money most."""
 

@@ -49,9 +49,12 @@ class BulkDocument:
         if self.features & TIME:
             lines = tuple(spread(line) for line in lines)
             fixed, ends = ("2026-12-20T00:00:00Z", "2027-01-15T00:00:00Z"), ADVANCE_TO
+        clock = "event" if is_event_clock else chance.choice(fixed)
+        # The book clock never goes back.
+        ends = tuple(end for end in ends if is_event_clock or end > clock)
         return Run(
             lines=lines,
-            clock="event" if is_event_clock else chance.choice(fixed),
+            clock=clock,
             order="input" if chance.random() < 0.2 else "time",
             advance_to=chance.choice(ends) if chance.random() < (0.6 if self.features & TIME else 0.2) else None,
         )

@@ -24,12 +24,13 @@ from earnbook.jobs.options import (
     horizon_option,
     max_generated_option,
     new_book_option,
+    outbox_options,
     output_options,
     publication_options,
 )
 from earnbook.jobs.output import say, write_document
 from earnbook.pipeline.clock import format_time, wall_clock_us
-from earnbook.pipeline.config import ClockMode, Publication
+from earnbook.pipeline.config import ClockMode, OutboxMode, Publication
 from earnbook.pipeline.source_files import STDIN
 from earnbook.pipeline.stream import RECORDS_DEFAULT, BatchListener, StreamReport, StreamRequest, stream
 from earnbook.pipeline.stream_folder import FolderSource
@@ -116,6 +117,7 @@ KAFKA = "kafka://"
     show_default=True,
     help="Keep what every rule did, or only of those that matched.",
 )
+@outbox_options
 @click.option("--prune", is_flag=True, help="Archive rules, rewards and automations that the definitions leave out.")
 @click.option(
     "--lock-wait",
@@ -164,6 +166,8 @@ def command(
     checkpoint: float,
     max_generated: int | None,
     evaluations: str,
+    outbox: str,
+    webhook_extensions: bool,
     prune: bool,
     lock_wait_seconds: float,
     publication: Publication,
@@ -216,6 +220,8 @@ def command(
         ignore_conflicts=on_conflict == "ignore",
         max_generated=max_generated,
         evaluations_full=evaluations == "full",
+        outbox=OutboxMode(outbox),
+        webhook_extensions=webhook_extensions,
         records_max=max_records,
         delay_seconds=max_delay,
         idle_advance_seconds=idle_advance,

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from earnbook.pipeline.clock import Clock, old_event_time, old_event_warning, run_clock, wall_clock_us
-from earnbook.pipeline.config import ClockMode, Order, Publication, RunRequest, WarningListener
+from earnbook.pipeline.config import ClockMode, Order, OutboxMode, Publication, RunRequest, WarningListener
 from earnbook.pipeline.errors import Refused
 from earnbook.pipeline.load import Registers, bring_checkpoint_forward, load_registers, load_stream_positions
 from earnbook.pipeline.operation_needs import OperationNeeds
@@ -71,6 +71,8 @@ class StreamRequest:
     ignore_conflicts: bool = False
     max_generated: int | None = None
     evaluations_full: bool = True
+    outbox: OutboxMode = OutboxMode.ENABLED
+    webhook_extensions: bool = False
     kernel: bool = True
     records_max: int = RECORDS_DEFAULT
     delay_seconds: float = DELAY_SECONDS_DEFAULT
@@ -354,6 +356,8 @@ def _run_request(request: StreamRequest) -> RunRequest:
         batch_records=request.records_max,
         max_generated=request.max_generated,
         evaluations_full=request.evaluations_full,
+        outbox=request.outbox,
+        webhook_extensions=request.webhook_extensions,
         kernel=request.kernel,
         warn=request.warn,
     )

@@ -2,8 +2,8 @@
 
 Take what has arrived, decide it, commit it with the position behind it, again. The wall clock is read here, once for
 each batch. A batch closes at a number of records or when its first record has waited long enough. The book's file is
-open only while a batch is decided and written; while records pile up it stays open for `HOLD_SECONDS` at most, then
-whoever waits for it gets a moment.
+given free at least every `SHARE_SECONDS` while the stream waits for records; while they pile up it stays open for
+`HOLD_SECONDS` at most, then whoever waits for it gets a moment.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ CHECKPOINT_SECONDS_DEFAULT = 60.0
 
 QUIET_SECONDS = 1.0
 """When nothing has come for so long, the checkpoint is brought forward."""
+
+SHARE_SECONDS = 1.0
+"""How long the file stays open at most once there is nothing to do; closing it makes DuckDB write a checkpoint."""
 
 HOLD_SECONDS = 5.0
 GAP_SECONDS = 0.1
@@ -281,11 +284,14 @@ class _Loop:
     # --- between batches --------------------------------------------------------------------------------------------
 
     def _share_file(self, *, is_next_ready: bool) -> None:
-        """Give the file free unless the next batch is complete already; then only now and then."""
+        """Give the file free, not more often than closing it is worth, and for a moment where batches pile up."""
         if not is_next_ready:
-            self._job.release()
-        elif self._job.is_open and time.monotonic() - self._opened_at > HOLD_SECONDS:
-            self._job.release()
+            self._job.settle()
+        held = time.monotonic() - self._opened_at
+        if not self._job.is_open or held < (HOLD_SECONDS if is_next_ready else SHARE_SECONDS):
+            return
+        self._job.release()
+        if is_next_ready:
             time.sleep(GAP_SECONDS)
             self._opened_at = time.monotonic()
 
@@ -294,6 +300,7 @@ class _Loop:
         waits = [
             since + seconds
             for since, seconds in (
+                (self._opened_at, SHARE_SECONDS if self._job.is_open else None),
                 (self._arrived_at, QUIET_SECONDS if self._job.is_state_behind else None),
                 (self._advanced_at, self._request.idle_advance_seconds),
                 (self._arrived_at, self._request.idle_stop_seconds),

@@ -24,7 +24,10 @@ from earnbook.pipeline.reports import (
 from earnbook.pipeline.reports_bounds import last_entry
 from earnbook.pipeline.reports_entries import entry_details, legs_of
 from earnbook.pipeline.reports_lines import Sums, journal_sums, program_movements
+from earnbook.pipeline.store_rows import one_row
 from earnbook.pipeline.store_tables import ObjectKind
+
+_ENTRIES_AT_ONCE = 5_000_000
 
 # --- activity -------------------------------------------------------------------------------------------------------
 
@@ -110,11 +113,7 @@ def _activities(book: ReportBook, request: ReportRequest) -> dict[int, _Activity
     since = "true" if request.from_us is None else f"processed_at >= {request.from_us}"
     until = "true" if request.to_us is None else f"processed_at <= {request.to_us}"
     events = _by_program(book, f"SELECT program, count(*) FROM store.events WHERE {since} AND {until} GROUP BY program")
-    entries = f"""SELECT program, count(DISTINCT entry_seq), max(entry_seq)
-        FROM ({program_movements("entry_seq", "true")}) GROUP BY program"""
-    found = book.connection.execute(entries).fetchall()
-    journal = {int(program): int(count) for program, count, _ in found}
-    newest = {int(program): int(entry) for program, _, entry in found}
+    journal, newest = _entries(book)
     participants = _by_program(book, _unique_participants())
     times = _times(book, sorted(newest.values()))
     counts = _object_counts(book)
@@ -128,6 +127,22 @@ def _activities(book: ReportBook, request: ReportRequest) -> dict[int, _Activity
         )
         for number in book.programs
     }
+
+
+def _entries(book: ReportBook) -> tuple[dict[int, int], dict[int, int]]:
+    """By program how many entries it has, and the newest. Ranges are counted, for all numbers at once fill memory."""
+    row = one_row(book.connection, "SELECT coalesce(max(last_entry_seq), 0) FROM store.batches")
+    assert row is not None, "an aggregate has one row"
+    counts: dict[int, int] = {}
+    newest: dict[int, int] = {}
+    for first in range(0, int(row[0]), _ENTRIES_AT_ONCE):
+        within = f"entry_seq > {first} AND entry_seq <= {first + _ENTRIES_AT_ONCE}"
+        query = f"""SELECT program, count(DISTINCT entry_seq), max(entry_seq)
+            FROM ({program_movements("entry_seq", within)}) GROUP BY program"""
+        for program, count, entry in book.connection.execute(query).fetchall():
+            counts[int(program)] = counts.get(int(program), 0) + int(count)
+            newest[int(program)] = int(entry)
+    return counts, newest
 
 
 def _by_program(book: ReportBook, query: str) -> dict[int, int]:

@@ -11,7 +11,8 @@ from tests.support.programs_time import DATES
 DAYS_APART = 18
 """20 days of January 2026 become a year, until 9 December."""
 FIXED_DAYS = ("2026-12-20", "2027-01-15", "2027-03-03")
-ADVANCE_TO = ("2026-12-10T00:00:00Z", "2027-01-01T00:00:00Z", "2027-06-01T00:00:00Z", "2028-03-01T00:00:00Z")
+AFTER_THE_YEAR = ("2027-06-01T00:00:00Z", "2028-03-01T00:00:00Z")
+ADVANCE_TO = ("2026-12-10T00:00:00Z", "2027-01-01T00:00:00Z", *AFTER_THE_YEAR)
 
 _STAMP = re.compile(r'("(?:event_timestamp|effective_at)": "2026-01-)(\d\d)(?=T)')
 

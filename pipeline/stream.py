@@ -331,6 +331,8 @@ class _Loop:
             self._checkpoint()
         advance, stop = self._request.idle_advance_seconds, self._request.idle_stop_seconds
         if advance is not None and now - self._advanced_at >= advance:
+            if self._job.is_spent:
+                self._renew(self._job.needs)
             self._job.idle(self._idle_clock())
             self._advanced_at = time.monotonic()
         if stop is not None and now - self._arrived_at >= stop:

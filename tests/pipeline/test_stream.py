@@ -335,6 +335,28 @@ def test_while_nothing_arrives_the_wall_clock_drives_due_work(
     assert shop.is_whole()
 
 
+def test_new_definitions_come_into_force_with_due_work_after_a_batch_of_rejects(
+    shop: Shop, pipe: tuple[int, int]
+) -> None:
+    shop.stream(event("e-1", "05-31T23", "p"))
+    rules = [{"name": rule["key"], **rule} for rule in [*RULES, {**RULES[0], "key": "more", "order": 9}]]
+    changed = {**DEFINITIONS, "programs": [{"key": "shop", "name": "Shop", "rules": rules}]}
+    config = shop.folder / "changed.json"
+    config.write_text(json.dumps(changed))
+
+    def note(batch: StreamBatch, _: object) -> None:
+        if batch.batch == 3:
+            source.stop()
+
+    os.write(pipe[1], b"{\n")
+    source = LineSource(pipe[0], name="till", label="till")
+    later = WALL_US + 11 * DAY_US
+    stream(shop.request(config=config, idle_advance_seconds=0.05, read_wall_clock_us=lambda: later), source, note)
+    assert shop.ask("SELECT batch, ruleset_version FROM batches ORDER BY batch") == [(1, 1), (2, 1), (3, 2)]
+    assert shop.ask("SELECT count(*) FROM rules WHERE key = 'more'") == [(1,)]
+    assert shop.is_whole()
+
+
 def test_a_stream_stops_when_it_has_been_idle_for_long(shop: Shop, pipe: tuple[int, int]) -> None:
     os.write(pipe[1], lines(*LOG[:3]) + b'{"half')
     source = LineSource(pipe[0], name="till", label="till")

@@ -197,8 +197,8 @@ def load_state(
     Without `has_programs` those of the holders alone: a run reads what is not theirs once, and knows it better since.
 
     One table per name of `STATE_TABLES` (`open_lots` as `LOADED_LOTS`, `schedule` with the program and key of the event
-    that made each; what is known of programs beside their own state left out, profiles and members, and counts of
-    rewards, only when asked for), plus `holders` with the rows of `holders` that were asked for.
+    that made each; what is known of programs beside their own state, and automations, left out; profiles and members,
+    and counts of rewards, only when asked for), plus `holders` with the rows of `holders` that were asked for.
     Rows are in the order of their entity, lots in `lot_seq` order.
     """
     connection.register("wanted", pa.table({"number": holders.cast(pa.int64())}))

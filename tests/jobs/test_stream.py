@@ -118,7 +118,7 @@ def test_the_end_of_standard_input_ends_the_stream(tmp_path: Path) -> None:
 
 def test_a_source_that_is_no_stream_is_a_usage_mistake(tmp_path: Path) -> None:
     for source, why in (
-        (EVENTS, "is no stream. Give - for standard input, a named pipe, or a folder"),
+        (EVENTS, "is no stream. Give - for standard input, a named pipe, a folder, or kafka://"),
         (tmp_path / "none", "No such file or directory"),
     ):
         result = run_command("stream", source, "--book", tmp_path / "b.duckdb", "--config", SAMPLE / "config")

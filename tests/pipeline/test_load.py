@@ -71,7 +71,7 @@ def test_state_is_that_of_the_asked_holders_and_of_all_programs(
 ) -> None:
     everything = book[1].state_tables()
     state = load.load_state(connection, pa.array([2]), has_members=True, has_rewards=True)
-    of_programs = {"program_statuses", "asset_links"}
+    of_programs = {"program_statuses", "asset_links", "automations"}
     assert state.keys() == (STATE_TABLES.keys() | {"holders"}) - of_programs
     schemas = STATE_TABLES | {"open_lots": load.LOADED_LOTS}
     assert all(state[name].schema == schemas[name] for name in STATE_TABLES.keys() - {"schedule", *of_programs})

@@ -12,7 +12,7 @@ import pytest
 from earnbook.pipeline.errors import BookError, BookLocked
 from earnbook.pipeline.store import Book, BookMode, open_book
 from earnbook.pipeline.store_rows import one_row, transaction
-from earnbook.pipeline.store_tables import all_tables, create_table_sql
+from earnbook.pipeline.store_tables import FORMAT_VERSION, all_tables, create_table_sql
 
 
 def tables_of(book: Book) -> dict[str, list[str]]:
@@ -64,7 +64,8 @@ def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
     open_book(path, mode=BookMode.WRITE).close()
     with duckdb.connect(path) as connection:
         connection.execute("UPDATE store.meta SET format = 99, created_by = '9.9.9'")
-    with pytest.raises(BookError, match=r"format 99 \(made by earnbook 9\.9\.9\); this earnbook reads format 3"):
+    expected = rf"format 99 \(made by earnbook 9\.9\.9\); this earnbook reads format {FORMAT_VERSION}"
+    with pytest.raises(BookError, match=expected):
         open_book(path, mode=BookMode.READ)
 
 

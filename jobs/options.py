@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
-from earnbook.pipeline.config import ClockMode, OutboxMode, Publication
+from earnbook.pipeline.config import ClockMode, Order, OutboxMode, Publication
 from earnbook.rules.times import parse_duration, parse_timestamp
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -144,6 +144,59 @@ def horizon_option(function: Function) -> Function:
     """`--horizon`: how late a timestamp may be; a pair of whether there is no limit, and the time."""
     return click.option(
         "--horizon", type=_Horizon(), metavar="TIME|none", help="Refuse timestamps later than this; none: accept all."
+    )(function)
+
+
+def source_option(function: Function) -> Function:
+    """The mapping that the inputs are read through."""
+    return click.option(
+        "--source", metavar="NAME", help="Read the inputs through this mapping of the definitions' sources."
+    )(function)
+
+
+def default_program_option(function: Function) -> Function:
+    """The program of records that name none."""
+    return click.option("--program", metavar="KEY", help="Program of records that name none.")(function)
+
+
+def order_option(function: Function) -> Function:
+    """The order of the log (§4.1)."""
+    return click.option(
+        "--order",
+        type=click.Choice([o.value for o in Order]),
+        default="time",
+        show_default=True,
+        help="Order of the log: by timestamp, or as read.",
+    )(function)
+
+
+def allow_late_option(function: Function) -> Function:
+    """Consent to records that are mostly late (§4.3)."""
+    return click.option(
+        "--allow-late", is_flag=True, help="Under --clock event: accept records mostly over 48 h late."
+    )(function)
+
+
+def assume_utc_option(function: Function) -> Function:
+    """Timestamps without offset are UTC (§4.6)."""
+    return click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")(function)
+
+
+def on_conflict_option(function: Function) -> Function:
+    """What becomes of a known key with another payload (§3.4)."""
+    return click.option(
+        "--on-conflict",
+        type=click.Choice(["reject", "ignore"]),
+        default="reject",
+        show_default=True,
+        help="A known key with another payload: reject the row, or count it as a duplicate.",
+    )(function)
+
+
+def max_rejects_option(function: Function) -> Function:
+    """How many rejected rows a run may have (§3.5)."""
+    return click.option(
+        "--max-rejects", type=click.IntRange(min=0), metavar="N", help="Refuse the run at more rejected rows."
     )(function)
 
 

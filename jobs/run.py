@@ -8,15 +8,22 @@ import click
 
 from earnbook.jobs.options import (
     Output,
+    allow_late_option,
+    assume_utc_option,
     clock_option,
     config_option,
+    default_program_option,
     horizon_option,
     lock_wait_option,
     max_generated_option,
+    max_rejects_option,
     new_book_option,
+    on_conflict_option,
+    order_option,
     outbox_options,
     output_options,
     publication_options,
+    source_option,
 )
 from earnbook.jobs.outbox import write_outbox_file
 from earnbook.jobs.output import progress_listener, say, say_published
@@ -54,38 +61,26 @@ class _FailOn(click.ParamType[frozenset[str]]):
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @new_book_option
 @config_option(required=False)
-@click.option("--source", metavar="NAME", help="Read the inputs through this mapping of the definitions' sources.")
+@source_option
 @click.option(
     "--input-format",
     type=click.Choice(["ndjson", "csv", "parquet", "arrow"]),
     help="Format of the inputs; else by file ending, and NDJSON for standard input.",
 )
-@click.option("--program", metavar="KEY", help="Program of records that name none.")
+@default_program_option
 @clock_option
-@click.option(
-    "--order",
-    type=click.Choice([o.value for o in Order]),
-    default="time",
-    show_default=True,
-    help="Order of the log: by timestamp, or as read.",
-)
+@order_option
 @horizon_option
-@click.option("--allow-late", is_flag=True, help="Under --clock event: accept records mostly over 48 h late.")
-@click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")
-@click.option(
-    "--on-conflict",
-    type=click.Choice(["reject", "ignore"]),
-    default="reject",
-    show_default=True,
-    help="A known key with another payload: reject the row, or count it as a duplicate.",
-)
+@allow_late_option
+@assume_utc_option
+@on_conflict_option
 @click.option(
     "--control",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Refuse the run unless its operations tie to these totals: CSV of type,asset,records,amount.",
 )
-@click.option("--max-rejects", type=click.IntRange(min=0), metavar="N", help="Refuse the run at more rejected rows.")
+@max_rejects_option
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),

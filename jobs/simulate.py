@@ -12,12 +12,18 @@ from click.core import ParameterSource
 from earnbook.jobs.options import (
     Format,
     Output,
+    allow_late_option,
+    assume_utc_option,
     clock_option,
     config_option,
+    default_program_option,
     horizon_option,
     lock_wait_option,
     max_generated_option,
+    max_rejects_option,
+    order_option,
     output_options,
+    source_option,
 )
 from earnbook.jobs.output import progress_listener, say, write_document, write_rows, write_shown
 from earnbook.jobs.results import ResultsPath, results_file
@@ -68,25 +74,19 @@ class _Against(click.ParamType["str | Path"]):
     metavar="actual|DIR",
     help="Compare with what the book posted for these records, or with other definitions.",
 )
-@click.option("--source", metavar="NAME", help="Read the inputs through this mapping of the definitions' sources.")
+@source_option
 @click.option(
     "--input-format",
     type=click.Choice(["ndjson", "csv", "parquet", "arrow"]),
     help="Format of the inputs; else by file ending.",
 )
-@click.option("--program", metavar="KEY", help="Program of records that name none.")
+@default_program_option
 @clock_option
-@click.option(
-    "--order",
-    type=click.Choice([o.value for o in Order]),
-    default="time",
-    show_default=True,
-    help="Order of the log: by timestamp, or as read.",
-)
+@order_option
 @horizon_option
-@click.option("--allow-late", is_flag=True, help="Under --clock event: accept records mostly over 48 h late.")
-@click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")
-@click.option("--max-rejects", type=click.IntRange(min=0), metavar="N", help="Refuse the run at more rejected rows.")
+@allow_late_option
+@assume_utc_option
+@max_rejects_option
 @click.option("--partitions", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="As for run.")
 @click.option(
     "--batch-size",

@@ -19,11 +19,14 @@ import click
 from earnbook.jobs.options import (
     DURATION_SECONDS,
     Output,
+    assume_utc_option,
     clock_option,
     config_option,
+    default_program_option,
     horizon_option,
     max_generated_option,
     new_book_option,
+    on_conflict_option,
     outbox_options,
     output_options,
     publication_options,
@@ -65,17 +68,11 @@ KAFKA = "kafka://"
     metavar="FILE",
     help="Settings of the Kafka client, key=value lines: security, group.id and others of librdkafka.",
 )
-@click.option("--program", metavar="KEY", help="Program of records that name none.")
+@default_program_option
 @clock_option
 @horizon_option
-@click.option("--assume-utc", is_flag=True, help="Read timestamps without offset as UTC.")
-@click.option(
-    "--on-conflict",
-    type=click.Choice(["reject", "ignore"]),
-    default="reject",
-    show_default=True,
-    help="A known key with another payload: reject the row, or count it as a duplicate.",
-)
+@assume_utc_option
+@on_conflict_option
 @click.option(
     "--max-records",
     type=click.IntRange(min=1),

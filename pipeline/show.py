@@ -13,6 +13,7 @@ from uuid import UUID
 import duckdb
 import pyarrow as pa
 
+from earnbook.pipeline.errors import EarnbookError
 from earnbook.pipeline.store_rows import one_row
 
 EVENTS_SHOWN_DEFAULT = 10
@@ -93,6 +94,21 @@ def is_uuid(text: str) -> bool:
         return str(UUID(text)) == text.lower()
     except ValueError:
         return False
+
+
+def find_numbered(connection: duckdb.DuckDBPyConnection, key: str, *, noun: str, view: str, number: str) -> int:
+    """The number of an entry or lot by that number (column `number` of `view`) or by its id.
+
+    Raises `EarnbookError` when there is none.
+    """
+    if not is_uuid(key) and not key.isdecimal():
+        raise EarnbookError(f"{key!r} is no {noun}", f"Give its number ({number}) or its id.")
+    column = "id" if is_uuid(key) else number
+    row = one_row(connection, f"SELECT {number} FROM {view} WHERE {column} = ?", [key])
+    if row is None:
+        last = one_row(connection, f"SELECT coalesce(max(last_{noun}_seq), 0) FROM batches")
+        raise EarnbookError(f"there is no {noun} {key!r}", f"The last one has number {last[0] if last else 0}.")
+    return int(row[0])
 
 
 def entry_range(connection: duckdb.DuckDBPyConnection, log_seq: int) -> tuple[int, int]:

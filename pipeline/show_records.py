@@ -8,7 +8,7 @@ import duckdb
 
 from earnbook.pipeline.errors import EarnbookError
 from earnbook.pipeline.reports_query import reading
-from earnbook.pipeline.show import POSTINGS, Reader, Shown, entry_range, is_uuid
+from earnbook.pipeline.show import POSTINGS, Reader, Shown, entry_range, find_numbered, is_uuid
 from earnbook.pipeline.store_rows import one_row
 
 
@@ -41,7 +41,7 @@ def show_entry(path: Path, key: str) -> Shown:
     Raises `EarnbookError` when there is no such entry.
     """
     with reading(path) as connection:
-        seq = _find_entry(connection, key)
+        seq = find_numbered(connection, key, noun="entry", view="entries", number="seq")
         read = Reader(connection, {"first": seq, "last": seq, "seq": seq})
         sections = (
             read.section("entry", "Entry", _ENTRY, single=True, amounts=("amount",)),
@@ -83,17 +83,6 @@ def _find_event(connection: duckdb.DuckDBPyConnection, key: str, program: str | 
         programs = ", ".join(owner for _, owner in found)
         raise EarnbookError(f"{len(found)} programs have an event {key!r}: {programs}", "Name one with --program.")
     return found[0][0]
-
-
-def _find_entry(connection: duckdb.DuckDBPyConnection, key: str) -> int:
-    if not is_uuid(key) and not key.isdecimal():
-        raise EarnbookError(f"{key!r} is no entry", "Give its number (seq) or its id.")
-    column = "id" if is_uuid(key) else "seq"
-    row = one_row(connection, f"SELECT seq FROM entries WHERE {column} = ?", [key])
-    if row is None:
-        last = one_row(connection, "SELECT coalesce(max(last_entry_seq), 0) FROM batches")
-        raise EarnbookError(f"there is no entry {key!r}", f"The last one has number {last[0] if last else 0}.")
-    return int(row[0])
 
 
 def _find_batch(connection: duckdb.DuckDBPyConnection, key: str) -> int:

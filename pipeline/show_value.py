@@ -8,8 +8,7 @@ import duckdb
 
 from earnbook.pipeline.errors import EarnbookError
 from earnbook.pipeline.reports_query import reading
-from earnbook.pipeline.show import POSTINGS, Reader, Shown, is_uuid
-from earnbook.pipeline.store_rows import one_row
+from earnbook.pipeline.show import POSTINGS, Reader, Shown, find_numbered, is_uuid
 
 
 def show_lot(path: Path, key: str) -> Shown:
@@ -18,7 +17,7 @@ def show_lot(path: Path, key: str) -> Shown:
     Raises `EarnbookError` when there is no such lot.
     """
     with reading(path) as connection:
-        lot_seq = _find_lot(connection, key)
+        lot_seq = find_numbered(connection, key, noun="lot", view="lots", number="lot_seq")
         read = Reader(connection, {"lot_seq": lot_seq})
         sections = (
             read.section("lot", "Lot", _LOT, single=True, amounts=("amount", "remaining")),
@@ -43,17 +42,6 @@ def show_redemption(path: Path, key: str) -> Shown:
             read.section("lots", "Lots", _REDEMPTION_LOTS, amounts=("remaining_before", "remaining_after")),
         )
     return Shown(title=f"Redemption {key}", sections=sections)
-
-
-def _find_lot(connection: duckdb.DuckDBPyConnection, key: str) -> int:
-    if not is_uuid(key) and not key.isdecimal():
-        raise EarnbookError(f"{key!r} is no lot", "Give its number (lot_seq) or its id.")
-    column = "id" if is_uuid(key) else "lot_seq"
-    row = one_row(connection, f"SELECT lot_seq FROM lots WHERE {column} = ?", [key])
-    if row is None:
-        last = one_row(connection, "SELECT coalesce(max(last_lot_seq), 0) FROM batches")
-        raise EarnbookError(f"there is no lot {key!r}", f"The last one has number {last[0] if last else 0}.")
-    return int(row[0])
 
 
 def _find_redemption(connection: duckdb.DuckDBPyConnection, key: str) -> int:
